@@ -77,6 +77,7 @@ class FrontEnd(nn.Module):
 
 def kaldi_mel_filters() -> Tensor:
     """`(257, 80)` triangles, equally spaced and straight-sided on Kaldi's mel scale."""
+
     def to_mel(hertz: Tensor) -> Tensor:
         return 1127.0 * torch.log1p(hertz / 700.0)
 
