@@ -79,26 +79,33 @@ class CodecEncoder(nn.Module):
 
 
 class ISTFT(nn.Module):
-    """Inverse STFT without complex numbers: a product with the windowed inverse-DFT basis, then overlap-add.
+    """Inverse STFT without complex numbers: products with the inverse-DFT basis, window, overlap-add.
 
-    Holds `window`, which the checkpoints store.
+    A frame is an even part (from the real half of the spectrum) plus an odd part (from the imaginary half), so the
+    basis covers half a frame and the other half mirrors it. Holds `window`, which the checkpoints store.
     """
 
-    basis: Tensor
+    cosine: Tensor
+    sine: Tensor
+    mirror: Tensor
 
     def __init__(self, n_fft: int, hop_size: int) -> None:
         super().__init__()
         self.n_fft, self.hop_size = n_fft, hop_size
         self.register_buffer("window", torch.hann_window(n_fft))
-        self.register_buffer("basis", inverse_dft_basis(n_fft), persistent=False)
+        cosine, sine = inverse_dft_basis(n_fft)
+        self.register_buffer("cosine", cosine, persistent=False)
+        self.register_buffer("sine", sine, persistent=False)
+        self.register_buffer("mirror", torch.arange(n_fft // 2 - 1, 0, -1), persistent=False)
 
-    def forward(self, spectrum: Tensor, mask: Tensor) -> Tensor:
-        """`spectrum (B, T, 2F)` as real then imaginary parts, `mask (B, 1, T)` → `(B, T * hop)`."""
+    def forward(self, real: Tensor, imaginary: Tensor, mask: Tensor) -> Tensor:
+        """`real`, `imaginary (B, T, F)`, `mask (B, 1, T)` → `(B, T * hop)`."""
         mask = mask.transpose(1, 2)
-        frames = spectrum @ (self.basis * self.window) * mask
+        even, odd = real @ self.cosine, imaginary @ self.sine  # samples 0 … n_fft / 2
+        frames = torch.cat([even + odd, (even - odd)[..., self.mirror]], dim=-1)
         envelope = self.overlap_add(mask * self.window.square())
         # Beyond the frames of a padded item the envelope is 0 and so is the sum: divide by 1 there.
-        return self.overlap_add(frames) / torch.where(envelope > 1e-11, envelope, 1.0)
+        return self.overlap_add(frames * self.window * mask) / torch.where(envelope > 1e-11, envelope, 1.0)
 
     def overlap_add(self, frames: Tensor) -> Tensor:
         """`(B, T, n_fft)` → `(B, T * hop)`, trimmed by (n_fft - hop) / 2 at both ends."""
@@ -111,13 +118,13 @@ class ISTFT(nn.Module):
         return total[:, trim : trim + time * self.hop_size]
 
 
-def inverse_dft_basis(n_fft: int) -> Tensor:
-    """`(2F, n_fft)`: row k (F + k) holds what the real (imaginary) part of bin k adds to each sample."""
-    bins = n_fft // 2 + 1
-    angle = 2 * math.pi * ((torch.arange(bins)[:, None] * torch.arange(n_fft)) % n_fft).double() / n_fft
-    weight = torch.full((bins, 1), 2.0 / n_fft, dtype=torch.float64)
+def inverse_dft_basis(n_fft: int) -> tuple[Tensor, Tensor]:
+    """Two `(F, n_fft / 2 + 1)`: what the real and the imaginary part of each bin add to each sample of half a frame."""
+    bins = torch.arange(n_fft // 2 + 1)
+    angle = 2 * math.pi * ((bins[:, None] * bins) % n_fft).double() / n_fft
+    weight = torch.full((len(bins), 1), 2.0 / n_fft, dtype=torch.float64)
     weight[0] = weight[-1] = 1.0 / n_fft
-    return torch.cat([weight * angle.cos(), -weight * angle.sin()]).float()
+    return (weight * angle.cos()).float(), (-weight * angle.sin()).float()
 
 
 class ISTFTHead(nn.Module):
@@ -131,7 +138,7 @@ class ISTFTHead(nn.Module):
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         log_magnitude, phase = self.out(x).chunk(2, dim=-1)
         magnitude = log_magnitude.exp().clamp(max=100.0)
-        return self.istft(torch.cat([magnitude * phase.cos(), magnitude * phase.sin()], dim=-1), mask)
+        return self.istft(magnitude * phase.cos(), magnitude * phase.sin(), mask)
 
 
 class _Vocos(nn.Module):

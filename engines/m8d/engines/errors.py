@@ -1,0 +1,17 @@
+"""Errors that a user can mend. The command lines print them on one line and exit with status 2."""
+
+
+class M8DError(Exception):
+    """Base: the text says what is wrong, what was received, what was expected and how to mend it."""
+
+
+class BundleError(M8DError):
+    """A bundle is missing, incomplete, damaged or of another format."""
+
+
+class ProviderError(M8DError):
+    """A provider, device or precision that was asked for cannot be had here."""
+
+
+class InputError(M8DError):
+    """Audio, an array or an option is not usable."""

@@ -1,0 +1,134 @@
+"""The library's front door: audio or latents in, frozen results out.
+
+N samples, T frames (50 Hz), D latent (8), Q quantizers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from m8d.engines.builtin import builtin_bundle
+from m8d.engines.bundle import Bundle
+from m8d.engines.errors import InputError
+from m8d.engines.session import SessionOptions
+from m8d.runtime.audio import Audio, as_audio
+from m8d.runtime.decoder import Decoder, Decoding, Voice
+from m8d.runtime.encoder import Encoder, Encoding
+from m8d.runtime.masked_decoding import Progress
+from m8d.runtime.sampling import SamplingOptions
+from m8d.runtime.sessions import StageSessions
+
+
+def _silent(steps: int) -> None:
+    """Progress that nobody watches."""
+
+
+class Pipeline:
+    """Encodes, decodes and converts speech with one bundle. Stages load when they are first needed."""
+
+    def __init__(self, bundle: Bundle, options: SessionOptions | None = None) -> None:
+        self.bundle = bundle
+        self.sessions = StageSessions(bundle, options or SessionOptions())
+        self.encoder = Encoder(self.sessions)
+        self.decoder = Decoder(self.sessions)
+
+    @classmethod
+    def load(
+        cls, bundle: str | Path | None = None, provider: str = "auto", device: int = 0, threads: int = 0
+    ) -> Pipeline:
+        """Opens a bundle folder, or the one that ships with m8d.
+
+        Args:
+            bundle: folder with an `m8d.json`; None takes the built-in bundle.
+            provider: `auto`, `cpu` or `cuda`; a named one is used or refused.
+            device: index of the GPU.
+            threads: CPU threads of each stage; 0 leaves it to ONNX Runtime.
+
+        Raises:
+            BundleError, ProviderError: the bundle or the provider cannot be used.
+        """
+        opened = builtin_bundle() if bundle is None else Bundle.open(bundle)
+        return cls(opened, SessionOptions(provider=provider, device=device, threads=threads))
+
+    def sampling(self, **changes: object) -> SamplingOptions:
+        """The bundle's sampling options with `changes`; see `SamplingOptions`."""
+        return SamplingOptions.of(self.bundle.manifest, **changes)
+
+    def encode(self, samples: np.ndarray, sample_rate: int, with_features: bool = False) -> Encoding:
+        """Speech → 8-D latents at 50 Hz.
+
+        Args:
+            samples: `(N,)` or `(N, channels)`, floats in [-1, 1] or integers; at least 35 ms.
+            sample_rate: Hz, any.
+            with_features: also return the 1024-D features.
+        """
+        return self.encoder.encode(as_audio(samples, sample_rate), with_features)
+
+    def encode_prompt(self, samples: np.ndarray, sample_rate: int, latent_metric: str = "cosine") -> Voice:
+        """A reference voice, ready for any number of conversions."""
+        return self.voice(as_audio(samples, sample_rate), latent_metric)
+
+    def voice(self, audio: Audio, latent_metric: str = "cosine") -> Voice:
+        semantic = self.encoder.semantic_codes(self.encoder.encode(audio).latents, latent_metric)
+        acoustic = self.encoder.acoustic_codes(audio)
+        return Voice(semantic, acoustic).cut(len(semantic))
+
+    def decode(
+        self,
+        latents: np.ndarray,
+        voice: Voice | None = None,
+        options: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Decoding:
+        """Latents `(T, D)` → 24 kHz speech of T * 480 samples, in `voice` where there is one."""
+        options = options or self.sampling()
+        codes = self.encoder.semantic_codes(self._checked(latents), options.latent_metric)
+        return self.decoder.decode(codes, voice, options, progress)
+
+    def convert(
+        self,
+        source: tuple[np.ndarray, int],
+        reference: tuple[np.ndarray, int],
+        options: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Decoding:
+        """What `source` says, in the voice of `reference`; both are (samples, sample rate)."""
+        voice = self.voice(as_audio(*reference, what="reference"))
+        latents = self.encoder.encode(as_audio(*source, what="source")).latents
+        return self.decode(latents, voice, options, progress)
+
+    def reconstruct(
+        self,
+        samples: np.ndarray,
+        sample_rate: int,
+        options: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Decoding:
+        """Encodes and decodes without a voice."""
+        return self.decode(self.encode(samples, sample_rate).latents, None, options, progress)
+
+    def interpolate(self, first: np.ndarray, second: np.ndarray, steps: int) -> Iterator[tuple[float, np.ndarray]]:
+        """`steps` ≥ 2 pairs (share, latents) from `first` (0) to `second` (1), both cut to the shorter."""
+        if steps < 2:
+            raise InputError(f"Interpolation steps: received {steps}, expected at least 2.")
+        first, second = self._checked(first), self._checked(second)
+        size = min(len(first), len(second))
+        for i in range(steps):
+            share = i / (steps - 1)
+            yield share, ((1 - share) * first[:size] + share * second[:size]).astype(np.float32)
+
+    def _checked(self, latents: np.ndarray) -> np.ndarray:
+        array = np.asarray(latents)
+        if array.ndim == 3 and array.shape[0] == 1:
+            array = array[0]
+        width = self.bundle.manifest.model.latent_dim
+        if array.ndim != 2 or array.shape[1] != width or len(array) == 0 or array.dtype.kind not in "fi":
+            raise InputError(
+                f"Latents: received {array.dtype} {array.shape}, expected floats of shape (T, {width}), T at least 1."
+            )
+        if not np.isfinite(array).all():
+            raise InputError("Latents hold NaN or infinity: expected finite numbers.")
+        return array.astype(np.float32)
