@@ -1,0 +1,151 @@
+"""`m8d-export`: checkpoints to bundles. Heavy imports happen inside the commands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from m8d.engines.flags import command
+from m8d.models.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from m8d.export.parity import StageParity
+
+app = typer.Typer(
+    name="m8d-export",
+    help="Turn a checkpoint into a bundle of verified ONNX graphs, and look into bundles.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+CACHE = Path("checkpoints")
+
+
+def build(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to make.")],
+    checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder. Default: download --repo.")] = None,
+    repo: Annotated[str, typer.Option(help="Hugging Face repository in the MaskGCT layout.")] = "amphion/MaskGCT",
+    revision: Annotated[str, typer.Option(help="Its commit, tag or branch; the commit goes into the bundle.")] = "main",
+    cache: Annotated[Path, typer.Option(help="Where a download goes and resumes.")] = CACHE,
+    name: Annotated[str | None, typer.Option(help="Name of the bundle. Default: the folder's.")] = None,
+    notice: Annotated[str, typer.Option(help="One line that m8d-run prints whenever it uses the bundle.")] = "",
+    without: Annotated[list[str] | None, typer.Option(help="Leave a part out: t2s.")] = None,
+    check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
+) -> None:
+    """Export every stage, compare each with its module, and write the bundle if all agree."""
+    from m8d.engines.errors import InputError
+    from m8d.engines.version import VERSION
+    from m8d.export.build import BuildOptions
+    from m8d.export.build import build as build_bundle
+    from m8d.models.checkpoint import Checkpoint
+    from m8d.models.download import download, sources
+
+    for part in without or []:
+        if part != "t2s":
+            raise InputError(f"--without: received {part!r}, expected t2s.")
+    with_t2s = not without
+    provenance = {"checkpoint": checkpoint.name if checkpoint else repo}
+    if checkpoint is None:
+        checkpoint = cache
+        provenance = download(cache, sources(repo, revision, with_t2s))
+    options = BuildOptions(
+        name=name or output.name,
+        created_by=f"m8d {VERSION}",
+        provenance=provenance,
+        notice=notice,
+        with_t2s=with_t2s,
+        max_seconds=check_seconds,
+    )
+    _header()
+    build_bundle(Checkpoint(checkpoint), output, options, _row)
+    typer.echo(f"wrote {output}")
+
+
+def verify(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    checkpoint: Annotated[Path, typer.Option(help="The checkpoint that it was built from.")],
+    check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
+) -> None:
+    """Hash every file and repeat the parity check of every stage."""
+    from m8d.engines.bundle import Bundle
+    from m8d.engines.errors import BundleError
+    from m8d.export.build import verify as verify_bundle
+    from m8d.models.checkpoint import Checkpoint
+
+    _header()
+    failed = []
+    for parity in verify_bundle(Bundle.open(bundle), Checkpoint(checkpoint), check_seconds):
+        _row(parity)
+        if not parity.passed:
+            failed.append(parity.stage)
+    if failed:
+        raise BundleError(f"{bundle} is not what {checkpoint} computes: {', '.join(failed)}. Build it again.")
+    typer.echo(f"{bundle} computes what {checkpoint} computes")
+
+
+def inspect(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> None:
+    """Show a bundle's stages, inputs, outputs, sizes and hashes."""
+    from m8d.engines.bundle import Bundle
+    from m8d.engines.summary import summary
+
+    typer.echo(summary(Bundle.open(bundle)))
+
+
+def download(
+    folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes; a second run resumes.")] = CACHE,
+    repo: Annotated[str, typer.Option(help="Hugging Face repository in the MaskGCT layout.")] = "amphion/MaskGCT",
+    revision: Annotated[str, typer.Option(help="Its commit, tag or branch.")] = "main",
+) -> None:
+    """Fetch the published checkpoints (about 8 GB) and check every tensor's name and shape."""
+    from m8d.models.download import download as fetch
+    from m8d.models.download import sources
+
+    for name, commit in fetch(folder, sources(repo, revision)).items():
+        typer.echo(f"{name} at {commit}")
+
+
+def random(
+    folder: Annotated[Path, typer.Argument(help="Checkpoint folder to make.")],
+    size: Annotated[str, typer.Option(help="toy, or official (9 GB).")] = "toy",
+    seed: Annotated[int, typer.Option(help="Seed of the weights.")] = 0,
+) -> None:
+    """Make a checkpoint of random weights in the published layout, to try and to measure with."""
+    from m8d.engines.errors import InputError
+    from m8d.models.checkpoint import write_random_checkpoint
+    from m8d.models.presets import PRESETS
+
+    if size not in PRESETS:
+        raise InputError(f"--size: received {size!r}, expected one of {', '.join(PRESETS)}.")
+    if folder.exists():
+        raise InputError(f"{folder} exists already. Remove it or name another folder.")
+    write_random_checkpoint(folder, PRESETS[size], seed)
+    typer.echo(f"wrote {folder}")
+
+
+def _header() -> None:
+    typer.echo(f"{'stage':22} {'size':>10} {'max |d|':>9} {'codes':>7}  {'parity':6}")
+
+
+def _row(parity: StageParity) -> None:
+    from m8d.engines.summary import megabytes
+
+    typer.echo(
+        f"{parity.stage:22} {megabytes(parity.bytes):>10} {parity.error:9.1e} {parity.agreement:7.2%}  "
+        f"{'ok' if parity.passed else 'OFF'}"
+    )
+
+
+for function in (build, verify, inspect, download, random):
+    app.command()(command(function, mendable=(CheckpointError,)))
+
+
+def main() -> None:
+    app()
+
+
+if __name__ == "__main__":
+    main()

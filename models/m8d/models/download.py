@@ -1,0 +1,67 @@
+"""Fetches the published checkpoints into one folder of the layout that `checkpoint.py` describes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from m8d.models.checkpoint import STAGES, STATS_FILE, Checkpoint
+from m8d.models.errors import CheckpointError
+
+MASKGCT = "amphion/MaskGCT"
+W2V_BERT = "facebook/w2v-bert-2.0"
+STATISTICS = "IndexTeam/IndexTTS-2"  # a public copy of the Amphion source tree's wav2vec2bert_stats.pt
+
+
+@dataclass(frozen=True)
+class Source:
+    """A repository at a revision, the files wanted of it, and where they go below the checkpoint folder."""
+
+    repo: str
+    revision: str
+    files: tuple[str, ...]
+    folder: str = "."
+
+
+def sources(repo: str = MASKGCT, revision: str = "main", with_t2s: bool = True) -> tuple[Source, ...]:
+    paths = [s.path for name, s in STAGES.items() if name != "w2v_bert" and (with_t2s or name != "t2s")]
+    return (
+        Source(repo, revision, (*paths, "config.json")),
+        Source(W2V_BERT, "main", ("config.json", "preprocessor_config.json", "model.safetensors"), "w2v-bert-2.0"),
+        Source(STATISTICS, "main", (STATS_FILE,)),
+    )
+
+
+def download(folder: Path, wanted: tuple[Source, ...]) -> dict[str, str]:
+    """Downloads with progress bars, resuming what an earlier run left, then checks every name and shape.
+
+    Each revision is resolved to a commit first, so that all files of a repository come from one state of it.
+
+    Returns:
+        The commit of each repository, for the bundle's provenance.
+
+    Raises:
+        CheckpointError: a repository or revision cannot be had, or the files do not fit the model.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.errors import HfHubHTTPError
+
+    commits = {}
+    for source in wanted:
+        try:
+            commit = HfApi().model_info(source.repo, revision=source.revision).sha
+            snapshot_download(
+                source.repo,
+                revision=commit,
+                local_dir=folder / source.folder,
+                allow_patterns=list(source.files),
+            )
+        except (HfHubHTTPError, OSError) as error:
+            raise CheckpointError(
+                f"Cannot download {source.repo} at {source.revision}: {error}. "
+                "Check the network and the revision; a second run goes on where this one stopped."
+            ) from error
+        commits[source.repo] = str(commit)
+    names = [n for n, s in STAGES.items() if any(s.path.endswith(f) for w in wanted for f in w.files)]
+    Checkpoint(folder).check(names)
+    return commits
