@@ -62,6 +62,6 @@ def download(folder: Path, wanted: tuple[Source, ...]) -> dict[str, str]:
                 "Check the network and the revision; a second run goes on where this one stopped."
             ) from error
         commits[source.repo] = str(commit)
-    names = [n for n, s in STAGES.items() if any(s.path.endswith(f) for w in wanted for f in w.files)]
-    Checkpoint(folder).check(names)
+    fetched = {(Path(source.folder) / file).as_posix() for source in wanted for file in source.files}
+    Checkpoint(folder).check([name for name, stage in STAGES.items() if stage.path in fetched])
     return commits

@@ -1,0 +1,56 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from m8d.engines.bundle import Bundle
+from m8d.export.build import BuildOptions, build
+from m8d.models.checkpoint import Checkpoint, write_random_checkpoint
+from m8d.models.presets import TOY
+from m8d.runtime import Pipeline
+
+GOLDEN = Path(__file__).parent / "golden"
+CHECK_SECONDS = 2.0  # the sweep to 30 s belongs to real builds
+
+
+@pytest.fixture(scope="session")
+def goldens() -> dict[str, np.ndarray]:
+    with np.load(GOLDEN / "tiny" / "goldens.npz") as file:
+        return dict(file)
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint() -> Checkpoint:
+    return Checkpoint(GOLDEN / "tiny" / "checkpoint")
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    """The goldens' checkpoint, built as a user builds."""
+    return _built(tiny_checkpoint, tmp_path_factory.mktemp("bundles") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def odd_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    """Random weights at the `toy` preset, whose sizes are all odd ones."""
+    return Checkpoint(write_random_checkpoint(tmp_path_factory.mktemp("checkpoints") / "odd", TOY, seed=3))
+
+
+@pytest.fixture(scope="session")
+def odd_bundle(odd_checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    return _built(odd_checkpoint, tmp_path_factory.mktemp("bundles") / "odd")
+
+
+def _built(checkpoint: Checkpoint, output: Path) -> Bundle:
+    build(checkpoint, output, BuildOptions(name=output.name, max_seconds=CHECK_SECONDS))
+    return Bundle.open(output)
+
+
+@pytest.fixture(scope="session")
+def tiny_pipeline(tiny_bundle: Bundle) -> Pipeline:
+    return Pipeline(tiny_bundle)
+
+
+@pytest.fixture(scope="session")
+def builtin_pipeline() -> Pipeline:
+    return Pipeline.load(provider="cpu", threads=1)

@@ -1,0 +1,59 @@
+"""Downloading, with the hub replaced by a folder: revisions are resolved first, and what comes is checked."""
+
+import shutil
+from types import SimpleNamespace
+
+import huggingface_hub
+import pytest
+
+from m8d.models.download import download, sources
+from m8d.models.errors import CheckpointError
+
+
+@pytest.fixture
+def hub(monkeypatch, tiny_checkpoint):
+    """A hub whose every repository is the toy checkpoint; records what was asked of it."""
+    asked = []
+
+    def model_info(self, repo, revision):
+        return SimpleNamespace(sha=f"commit-of-{repo}@{revision}")
+
+    def snapshot_download(repo, revision, local_dir, allow_patterns):
+        asked.append((repo, revision))
+        origin = tiny_checkpoint.folder / ("w2v-bert-2.0" if "w2v" in repo else ".")
+        for pattern in allow_patterns:
+            if (origin / pattern).exists():
+                (local_dir / pattern).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(origin / pattern, local_dir / pattern)
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", model_info)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    return asked
+
+
+def test_files_come_from_resolved_commits(hub, tmp_path):
+    commits = download(tmp_path, sources(revision="v1"))
+    assert commits["amphion/MaskGCT"] == "commit-of-amphion/MaskGCT@v1"
+    assert ("amphion/MaskGCT", "commit-of-amphion/MaskGCT@v1") in hub
+    assert (tmp_path / "w2v-bert-2.0" / "model.safetensors").exists()
+
+
+def test_t2s_can_be_left_out(hub, tmp_path):
+    download(tmp_path, sources(with_t2s=False))
+    assert not (tmp_path / "t2s_model").exists()
+
+
+def test_incomplete_repositories_are_refused(hub, tmp_path, monkeypatch):
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *args, **kwargs: None)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(CheckpointError, match="no such file"):
+        download(tmp_path / "empty", sources())
+
+
+def test_no_network_is_one_clear_error(tmp_path, monkeypatch):
+    def refuse(self, repo, revision):
+        raise OSError("no route to host")
+
+    monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
+    with pytest.raises(CheckpointError, match="Cannot download amphion/MaskGCT at main: no route to host"):
+        download(tmp_path, sources())
