@@ -61,7 +61,7 @@ def test_unknown_tensor_is_named(copied):
 def test_truncated_file_is_named(copied):
     path = copied / "t2s_model" / "model.safetensors"
     path.write_bytes(path.read_bytes()[:-100])
-    with pytest.raises(CheckpointError, match="t2s_model.*not a whole safetensors file"):
+    with pytest.raises(CheckpointError, match=r"t2s_model.*not a whole safetensors file"):
         Checkpoint(copied).check()
 
 

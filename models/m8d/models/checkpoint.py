@@ -151,6 +151,15 @@ def _materialise_buffers(module: nn.Module, build: Callable[[ModelConfig], nn.Mo
                 setattr(owner, name, fresh.get_buffer(name))
 
 
+def _enliven(module: nn.Module) -> None:
+    """Wide embeddings and heads: at their small initial values every frame would be given the same code."""
+    for name, part in module.named_modules():
+        if isinstance(part, nn.Embedding):
+            nn.init.normal_(part.weight)
+        elif "to_logit" in name and isinstance(part, nn.Linear):
+            part.weight.mul_(8.0)
+
+
 def write_random_checkpoint(folder: Path, config: ModelConfig, seed: int = 0) -> Path:
     """Writes a checkpoint of these sizes with seeded random weights, one stage in memory at a time."""
     config.write(folder)
@@ -158,6 +167,7 @@ def write_random_checkpoint(folder: Path, config: ModelConfig, seed: int = 0) ->
         torch.manual_seed(seed * len(STAGES) + number)
         with torch.no_grad():
             module = stage.build(config)
+            _enliven(module)
         path = folder / stage.path
         path.parent.mkdir(parents=True, exist_ok=True)
         save_file({k: v.contiguous() for k, v in module.state_dict().items()}, path)

@@ -38,14 +38,14 @@ TOY = ModelConfig(
         hop_size=480,
         in_channels=20,
         num_quantizers=5,
-        codebook_size=48,
+        codebook_size=160,
         codebook_dim=6,
         vocos_dim=28,
         vocos_intermediate_dim=52,
         vocos_num_layers=2,
     ),
-    s2a_1layer=S2AConfig(1, hidden_size=30, num_layers=2, num_heads=3, codebook_size=48, cond_codebook_size=100),
-    s2a_full=S2AConfig(5, hidden_size=36, num_layers=3, num_heads=3, codebook_size=48, cond_codebook_size=100),
+    s2a_1layer=S2AConfig(1, hidden_size=30, num_layers=2, num_heads=3, codebook_size=160, cond_codebook_size=100),
+    s2a_full=S2AConfig(5, hidden_size=36, num_layers=3, num_heads=3, codebook_size=160, cond_codebook_size=100),
     t2s=T2SConfig(hidden_size=44, num_layers=2, num_heads=2, cond_codebook_size=100, num_phones=1024),
 )
 PRESETS = {"official": ModelConfig(), "toy": TOY}
