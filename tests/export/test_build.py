@@ -72,9 +72,8 @@ class Causal(torch.nn.Module):
 
     def forward(self, features, frames):
         batch, time, width = features.shape
-        single = self.module(
-            features.reshape(batch * time, 1, width), torch.ones_like(features[:, :, 0]).flatten().long()
-        )
+        one = torch.ones_like(features[:, :, 0]).flatten().long()
+        single = self.module(features.reshape(batch * time, 1, width), one * frames.min().clamp(1, 1))
         return single.reshape(batch, time, -1)
 
 
@@ -88,12 +87,14 @@ def test_a_causal_graph_is_noticed(tiny_checkpoint, tmp_path):
     assert not parity.passed
 
 
-def test_large_weights_lie_beside_the_graph(tiny_checkpoint, tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["semantic_encoder", "w2v_bert", "acoustic_decoder"])
+def test_large_weights_lie_beside_the_graph(tiny_checkpoint, tmp_path, monkeypatch, name):
     monkeypatch.setattr("m8d.export.graph.EXTERNAL_DATA_ABOVE", 0)
-    stage = STAGES["semantic_encoder"]
+    monkeypatch.setattr("m8d.export.graph.LATE_WEIGHT_ABOVE", 0)
+    stage = STAGES[name]
     module = stage.module(tiny_checkpoint, {})
     files = export_graph(stage, module, tiny_checkpoint.config, tmp_path)
-    assert sorted(p.name for p in tmp_path.iterdir()) == ["semantic_encoder.onnx", "semantic_encoder.onnx.data"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f"{name}.onnx", f"{name}.onnx.data"]
     assert files.data is not None
     assert check_stage(stage, module, files.graph, tiny_checkpoint.config, max_seconds=0.5).passed
 
