@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from torch import nn
+
 from m8d.engines.bundle import (
     MANIFEST,
     Bundle,
@@ -70,7 +72,8 @@ def build(
     results: list[StageParity] = []
     output.parent.mkdir(parents=True, exist_ok=True)
     with _staging_folder(output) as folder:
-        specs, loaded = {}, {}
+        specs: dict[str, StageSpec] = {}
+        loaded: dict[str, nn.Module] = {}
         for i, stage in enumerate(stages):
             module = stage.module(checkpoint, loaded)
             files = export_graph(stage, module, checkpoint.config, folder)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -53,7 +54,7 @@ class Pipeline:
         opened = builtin_bundle() if bundle is None else Bundle.open(bundle)
         return cls(opened, SessionOptions(provider=provider, device=device, threads=threads))
 
-    def sampling(self, **changes: object) -> SamplingOptions:
+    def sampling(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling options with `changes`; see `SamplingOptions`."""
         return SamplingOptions.of(self.bundle.manifest, **changes)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from m8d.engines.bundle import Manifest
 from m8d.engines.errors import InputError
@@ -55,7 +56,7 @@ class SamplingOptions:
                 raise InputError(f"Sampling option {name}: received {received}, expected {expected}.")
 
     @classmethod
-    def of(cls, manifest: Manifest, **changes: object) -> SamplingOptions:
+    def of(cls, manifest: Manifest, **changes: Any) -> SamplingOptions:
         """The bundle's defaults with `changes`; those that are None change nothing."""
         defaults = {name: getattr(manifest.sampling, name) for name in manifest.sampling.__dataclass_fields__}
         return replace(cls(**defaults), **{k: v for k, v in changes.items() if v is not None})

@@ -84,9 +84,9 @@ def interpolate(
 
     job = Job(run)
     options = sampling.options(job.pipeline)
-    ends = [_latents_of(job.pipeline, path) for path in (first, second)]
+    start, end = (_latents_of(job.pipeline, path) for path in (first, second))
     voice = load_voice(job.pipeline, reference)
-    points = list(job.pipeline.interpolate(*ends, steps=steps))
+    points = list(job.pipeline.interpolate(start, end, steps))
     output_dir.mkdir(parents=True, exist_ok=True)
     wrote, seconds = [], 0.0
     for share, array in points:
