@@ -38,6 +38,17 @@ def test_files_come_from_resolved_commits(hub, tmp_path):
     assert (tmp_path / "w2v-bert-2.0" / "model.safetensors").exists()
 
 
+def test_commits_are_pinned_by_default(hub, tmp_path):
+    download(tmp_path, sources())
+    revisions = [revision.split("@")[1] for _, revision in hub]
+    assert all(len(revision) == 40 for revision in revisions)
+
+
+def test_another_repository_has_no_pin(hub, tmp_path):
+    download(tmp_path, sources(repo="someone/finetuned"))
+    assert ("someone/finetuned", "commit-of-someone/finetuned@main") in hub
+
+
 def test_t2s_can_be_left_out(hub, tmp_path):
     download(tmp_path, sources(with_t2s=False))
     assert not (tmp_path / "t2s_model").exists()
@@ -55,5 +66,5 @@ def test_no_network_is_one_clear_error(tmp_path, monkeypatch):
         raise OSError("no route to host")
 
     monkeypatch.setattr(huggingface_hub.HfApi, "model_info", refuse)
-    with pytest.raises(CheckpointError, match="Cannot download amphion/MaskGCT at main: no route to host"):
-        download(tmp_path, sources())
+    with pytest.raises(CheckpointError, match="Cannot download amphion/MaskGCT at v1: no route to host"):
+        download(tmp_path, sources(revision="v1"))

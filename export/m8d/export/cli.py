@@ -29,7 +29,7 @@ def build(
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle folder to make.")],
     checkpoint: Annotated[Path | None, typer.Option(help="Checkpoint folder. Default: download --repo.")] = None,
     repo: Annotated[str, typer.Option(help="Hugging Face repository in the MaskGCT layout.")] = "amphion/MaskGCT",
-    revision: Annotated[str, typer.Option(help="Its commit, tag or branch; the commit goes into the bundle.")] = "main",
+    revision: Annotated[str | None, typer.Option(help="Its commit, tag or branch. Default: the pinned commit.")] = None,
     cache: Annotated[Path, typer.Option(help="Where a download goes and resumes.")] = CACHE,
     name: Annotated[str | None, typer.Option(help="Name of the bundle. Default: the folder's.")] = None,
     notice: Annotated[str, typer.Option(help="One line that m8d-run prints whenever it uses the bundle.")] = "",
@@ -98,7 +98,7 @@ def inspect(bundle: Annotated[Path, typer.Argument(help="Bundle folder.")]) -> N
 def download(
     folder: Annotated[Path, typer.Argument(help="Where the checkpoint goes; a second run resumes.")] = CACHE,
     repo: Annotated[str, typer.Option(help="Hugging Face repository in the MaskGCT layout.")] = "amphion/MaskGCT",
-    revision: Annotated[str, typer.Option(help="Its commit, tag or branch.")] = "main",
+    revision: Annotated[str | None, typer.Option(help="Its commit, tag or branch. Default: the pinned commit.")] = None,
 ) -> None:
     """Fetch the published checkpoints (about 8 GB) and check every tensor's name and shape."""
     from m8d.models.download import download as fetch

@@ -8,9 +8,15 @@ from pathlib import Path
 from m8d.models.checkpoint import STAGES, STATS_FILE, Checkpoint
 from m8d.models.errors import CheckpointError
 
-MASKGCT = "amphion/MaskGCT"
-W2V_BERT = "facebook/w2v-bert-2.0"
+MASKGCT = "amphion/MaskGCT"  # CC-BY-NC-4.0
+W2V_BERT = "facebook/w2v-bert-2.0"  # MIT
 STATISTICS = "IndexTeam/IndexTTS-2"  # a public copy of the Amphion source tree's wav2vec2bert_stats.pt
+# Commits that the layout was written against; a later one may be named, and is then checked all the same.
+PINNED = {
+    MASKGCT: "265c6cef07625665d0c28d2faafb1415562379dc",
+    W2V_BERT: "da985ba0987f70aaeb84a80f2851cfac8c697a7b",
+    STATISTICS: "740dcaff396282ffb241903d150ac011cd4b1ede",
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +29,15 @@ class Source:
     folder: str = "."
 
 
-def sources(repo: str = MASKGCT, revision: str = "main", with_t2s: bool = True) -> tuple[Source, ...]:
+def sources(repo: str = MASKGCT, revision: str | None = None, with_t2s: bool = True) -> tuple[Source, ...]:
+    """What a whole checkpoint is made of. `revision` None is the pinned commit of `repo`, or `main` of another one."""
     paths = [s.path for name, s in STAGES.items() if name != "w2v_bert" and (with_t2s or name != "t2s")]
     return (
-        Source(repo, revision, (*paths, "config.json")),
-        Source(W2V_BERT, "main", ("config.json", "preprocessor_config.json", "model.safetensors"), "w2v-bert-2.0"),
-        Source(STATISTICS, "main", (STATS_FILE,)),
+        Source(repo, revision or PINNED.get(repo, "main"), (*paths, "config.json")),
+        Source(
+            W2V_BERT, PINNED[W2V_BERT], ("config.json", "preprocessor_config.json", "model.safetensors"), "w2v-bert-2.0"
+        ),
+        Source(STATISTICS, PINNED[STATISTICS], (STATS_FILE,)),
     )
 
 
