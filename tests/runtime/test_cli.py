@@ -177,3 +177,46 @@ def test_wrong_latents(tmp_path, array, message):
 def test_latents_that_are_no_array(tmp_path):
     (tmp_path / "z.npy").write_text("no")
     assert "Cannot read" in m8d_run("decode", tmp_path / "z.npy", "-o", tmp_path / "out.wav").stderr
+
+
+def test_a_voice_file_gives_what_its_reference_gives(tmp_path):
+    voice, outputs = tmp_path / "v.npz", [tmp_path / "a.wav", tmp_path / "b.wav"]
+    assert m8d_run("voice", REFERENCE, "-o", voice).exit_code == 0
+    for output, given in zip(outputs, (["-r", REFERENCE], ["--voice", voice]), strict=True):
+        result = m8d_run("convert", "-s", SOURCE, *given, "-o", output, *QUICK)
+        assert result.exit_code == 0, result.output
+    assert outputs[0].read_bytes() == outputs[1].read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ([], "convert needs a voice"),
+        (["--voice", "none.npz"], "Voice file none.npz does not exist"),
+        (["--voice", SOURCE], "as a voice"),
+        (["--voice", "v.npz", "-r", REFERENCE], "both name a voice"),
+    ],
+)
+def test_unusable_voices(tmp_path, given, message):
+    result = m8d_run("convert", "-s", SOURCE, "-o", tmp_path / "out.wav", *given)
+    assert result.exit_code == 2
+    assert message in result.stderr
+
+
+def test_a_voice_of_another_bundle_is_refused(tmp_path):
+    codes = np.zeros(3, np.int64)
+    np.savez(tmp_path / "v.npz", semantic_codes=codes, acoustic_codes=np.full((3, 5), 1000))
+    result = m8d_run("convert", "-s", SOURCE, "-o", tmp_path / "out.wav", "--voice", tmp_path / "v.npz")
+    assert "made with a bundle of other sizes" in result.stderr
+
+
+def test_low_memory_changes_nothing_but_memory(tmp_path):
+    for name, flags in (("a", []), ("b", ["--low-memory"])):
+        m8d_run("convert", "-s", SOURCE, "-r", REFERENCE, "-o", tmp_path / f"{name}.wav", *flags, *QUICK)
+    assert (tmp_path / "a.wav").read_bytes() == (tmp_path / "b.wav").read_bytes()
+
+
+@pytest.mark.parametrize("quality", ["best", "default", "fast", "turbo"])
+def test_qualities_run(tmp_path, quality):
+    result = m8d_run("convert", "-s", SOURCE, "-r", REFERENCE, "-o", tmp_path / "out.wav", "--quality", quality)
+    assert result.exit_code == 0, result.output

@@ -102,7 +102,7 @@ class Decoder:
         codes[:, :1] = self._layer("s2a_1layer", STAGE_S2A_1LAYER, task, codes[:, :1], 0, coarse)
         for layer, steps in enumerate(options.fine_steps, start=1):
             fine = LayerSampling(
-                steps, options.fine_guidance, options.rescale, options.temperature, options.top_k_ratio
+                steps, options.guidance_of(layer), options.rescale, options.temperature, options.top_k_ratio
             )
             codes = self._layer("s2a_full", STAGE_S2A_FULL, task, codes, layer, fine)
         return codes

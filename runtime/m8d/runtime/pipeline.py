@@ -30,15 +30,20 @@ def _silent(steps: int) -> None:
 class Pipeline:
     """Encodes, decodes and converts speech with one bundle. Stages load when they are first needed."""
 
-    def __init__(self, bundle: Bundle, options: SessionOptions | None = None) -> None:
+    def __init__(self, bundle: Bundle, options: SessionOptions | None = None, low_memory: bool = False) -> None:
         self.bundle = bundle
-        self.sessions = StageSessions(bundle, options or SessionOptions())
+        self.sessions = StageSessions(bundle, options or SessionOptions(), low_memory)
         self.encoder = Encoder(self.sessions)
         self.decoder = Decoder(self.sessions)
 
     @classmethod
     def load(
-        cls, bundle: str | Path | None = None, provider: str = "auto", device: int = 0, threads: int = 0
+        cls,
+        bundle: str | Path | None = None,
+        provider: str = "auto",
+        device: int = 0,
+        threads: int = 0,
+        low_memory: bool = False,
     ) -> Pipeline:
         """Opens a bundle folder, or the one that ships with m8d.
 
@@ -47,12 +52,13 @@ class Pipeline:
             provider: `auto`, `cpu` or `cuda`; a named one is used or refused.
             device: index of the GPU.
             threads: CPU threads of each stage; 0 leaves it to ONNX Runtime.
+            low_memory: keep the graphs of one model in memory at a time, opening each again when it is needed.
 
         Raises:
             BundleError, ProviderError: the bundle or the provider cannot be used.
         """
         opened = builtin_bundle() if bundle is None else Bundle.open(bundle)
-        return cls(opened, SessionOptions(provider=provider, device=device, threads=threads))
+        return cls(opened, SessionOptions(provider=provider, device=device, threads=threads), low_memory)
 
     def sampling(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling options with `changes`; see `SamplingOptions`."""

@@ -25,6 +25,7 @@ class SamplingOptions:
         prompt_seconds: how much of the reference voice is used, ≥ 0; 0 is no prompt.
         latent_metric: `cosine`, as the codec was trained; `euclidean` reproduces the reference wrapper's decoder.
         seed: of the noise, 0 … 2**64 - 1.
+        guided_layers: how many layers of the full model, from its first, are guided; None is all.
     """
 
     coarse_steps: int
@@ -37,6 +38,7 @@ class SamplingOptions:
     prompt_seconds: float
     latent_metric: str
     seed: int = 0
+    guided_layers: int | None = None
 
     def __post_init__(self) -> None:
         rules = (
@@ -50,10 +52,16 @@ class SamplingOptions:
             ("prompt_seconds", self.prompt_seconds, self.prompt_seconds >= 0, "0 (no prompt) or more"),
             ("latent_metric", self.latent_metric, self.latent_metric in LATENT_METRICS, " or ".join(LATENT_METRICS)),
             ("seed", self.seed, 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
+            ("guided_layers", self.guided_layers, (self.guided_layers or 0) >= 0, "0 (none) or more"),
         )
         for name, received, valid, expected in rules:
             if not valid:
                 raise InputError(f"Sampling option {name}: received {received}, expected {expected}.")
+
+    def guidance_of(self, layer: int) -> float:
+        """Guidance of a layer of the full model, 1 … Q - 1."""
+        guided = self.guided_layers is None or layer <= self.guided_layers
+        return self.fine_guidance if guided else 0.0
 
     @classmethod
     def of(cls, manifest: Manifest, **changes: Any) -> SamplingOptions:

@@ -16,13 +16,15 @@ from m8d.engines.session import Arrays, Session, SessionOptions, open_session, r
 class StageSessions:
     """Opens stages on demand: a program that only encodes never loads S2A.
 
+    With `low_memory`, a stage that is opened closes all but those of its own model.
+
     Attributes:
         provider: what the options' provider came to here.
         seconds: time spent in each stage so far.
     """
 
-    def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
-        self.bundle, self.options = bundle, options
+    def __init__(self, bundle: Bundle, options: SessionOptions, low_memory: bool = False) -> None:
+        self.bundle, self.options, self.low_memory = bundle, options, low_memory
         self.provider = resolve_provider(options)
         self.seconds: dict[str, float] = defaultdict(float)
         self._open: dict[str, Session] = {}
@@ -42,8 +44,15 @@ class StageSessions:
     def _session(self, stage: str) -> Session:
         with self._lock:
             if stage not in self._open:
+                if self.low_memory:
+                    self._open = {name: s for name, s in self._open.items() if _together(name, stage)}
                 self._open[stage] = open_session(self.bundle, stage, self.options)
             return self._open[stage]
+
+
+def _together(first: str, second: str) -> bool:
+    """Whether two stages are graphs of one masked transformer; guidance has no weights and goes with all."""
+    return "guidance" in (first, second) or first.rsplit("_", 1)[0] == second.rsplit("_", 1)[0]
 
 
 class StageRunner:

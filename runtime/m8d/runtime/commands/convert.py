@@ -6,30 +6,32 @@ from typing import Annotated
 
 import typer
 
+from m8d.engines.errors import InputError
 from m8d.engines.flags import command
 from m8d.runtime.commands.options import RunFlags, SamplingFlags
+from m8d.runtime.commands.voice import VoiceFlags
 
 
 @command
 def convert(
     source: Annotated[str, typer.Option("--source", "-s", help="What is said: an audio file, or - for stdin.")],
-    reference: Annotated[str, typer.Option("--reference", "-r", help="The voice: an audio file of 1 to 2 s or more.")],
     output: Annotated[str, typer.Option("--output", "-o", help="Audio file to write, or - for WAV on stdout.")],
+    speaker: VoiceFlags,
     run: RunFlags,
     sampling: SamplingFlags,
     save_codes: Annotated[str | None, typer.Option(help="Also write the acoustic codes (T, Q) as .npy.")] = None,
 ) -> None:
-    """Say what SOURCE says in the voice of REFERENCE."""
+    """Say what a source says in another voice."""
     from m8d.runtime.audio import load_audio, save_array, save_audio
     from m8d.runtime.commands.job import Job
 
     job = Job(run, output)
     pipeline, options = job.pipeline, sampling.options(job.pipeline)
-    spoken, voice = load_audio(source), load_audio(reference)
+    spoken, voice = load_audio(source), speaker.load(pipeline)
+    if voice is None:
+        raise InputError("convert needs a voice: give --reference or --voice. Without one, use `m8d-run reconstruct`.")
     with job.progress(options) as progress:
-        result = pipeline.convert(
-            (spoken.samples, spoken.sample_rate), (voice.samples, voice.sample_rate), options, progress
-        )
+        result = pipeline.decode(pipeline.encoder.encode(spoken).latents, voice, options, progress)
     save_audio(output, result.audio)
     if save_codes:
         save_array(save_codes, result.acoustic_codes)

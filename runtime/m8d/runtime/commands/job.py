@@ -28,7 +28,7 @@ class Job:
             raise InputError("--json and an output of - both want standard output. Write to a file, or drop --json.")
         self.flags = flags
         self.start = time.perf_counter()
-        self.pipeline = Pipeline.load(flags.bundle, flags.provider, flags.device, flags.threads)
+        self.pipeline = Pipeline.load(flags.bundle, flags.provider, flags.device, flags.threads, flags.low_memory)
         notice = self.pipeline.bundle.manifest.notice
         if notice and not flags.quiet:
             print(notice, file=sys.stderr)

@@ -10,11 +10,11 @@ import typer
 from m8d.engines.errors import InputError
 from m8d.engines.flags import command
 from m8d.runtime.commands.options import RunFlags, SamplingFlags
+from m8d.runtime.commands.voice import VoiceFlags
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from m8d.runtime.decoder import Voice
     from m8d.runtime.pipeline import Pipeline
 
 
@@ -53,15 +53,15 @@ def decode(
     output: Annotated[str, typer.Option("--output", "-o", help="Audio file to write, or - for WAV on stdout.")],
     run: RunFlags,
     sampling: SamplingFlags,
-    reference: Annotated[str | None, typer.Option("--reference", "-r", help="The voice: an audio file.")] = None,
+    speaker: VoiceFlags,
 ) -> None:
-    """Decode LATENTS to 24 kHz speech, in the voice of a reference where one is given."""
+    """Decode LATENTS to 24 kHz speech, in the voice that is given, if one is."""
     from m8d.runtime.audio import save_audio
     from m8d.runtime.commands.job import Job
 
     job = Job(run, output)
     options = sampling.options(job.pipeline)
-    array, voice = load_latents(latents), load_voice(job.pipeline, reference)
+    array, voice = load_latents(latents), speaker.load(job.pipeline)
     with job.progress(options) as progress:
         result = job.pipeline.decode(array, voice, options, progress)
     save_audio(output, result.audio)
@@ -75,8 +75,8 @@ def interpolate(
     output_dir: Annotated[Path, typer.Option(help="Folder for interp_000.wav … interp_100.wav.")],
     run: RunFlags,
     sampling: SamplingFlags,
+    speaker: VoiceFlags,
     steps: Annotated[int, typer.Option("--steps", "-n", help="How many points, both ends included.")] = 5,
-    reference: Annotated[str | None, typer.Option("--reference", "-r", help="The voice: an audio file.")] = None,
 ) -> None:
     """Decode points on the line between two latents, cut to the shorter; files are named by per cent of SECOND."""
     from m8d.runtime.audio import save_audio
@@ -85,7 +85,7 @@ def interpolate(
     job = Job(run)
     options = sampling.options(job.pipeline)
     start, end = (_latents_of(job.pipeline, path) for path in (first, second))
-    voice = load_voice(job.pipeline, reference)
+    voice = speaker.load(job.pipeline)
     points = list(job.pipeline.interpolate(start, end, steps))
     output_dir.mkdir(parents=True, exist_ok=True)
     wrote, seconds = [], 0.0
@@ -107,12 +107,6 @@ def load_latents(path: str) -> np.ndarray:
         return np.load(path, allow_pickle=False)
     except (ValueError, EOFError, OSError) as error:
         raise InputError(f"Cannot read {path} as a .npy array ({error}). Make one with `m8d-run encode`.") from error
-
-
-def load_voice(pipeline: Pipeline, reference: str | None) -> Voice | None:
-    from m8d.runtime.audio import load_audio
-
-    return pipeline.voice(load_audio(reference)) if reference else None
 
 
 def _latents_of(pipeline: Pipeline, path: str) -> np.ndarray:

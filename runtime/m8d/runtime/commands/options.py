@@ -28,6 +28,9 @@ class RunFlags:
     device: Annotated[int, typer.Option(help="Index of the GPU.")] = 0
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of a stage; 0 leaves it to the backend.")] = 0
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False
+    low_memory: Annotated[
+        bool, typer.Option("--low-memory", help="Keep one stage in memory at a time; slower when run again.")
+    ] = False
     json: Annotated[bool, typer.Option("--json", help="Print a summary with stage times as JSON.")] = False
 
 
@@ -36,6 +39,7 @@ class SamplingFlags:
     """How codes are sampled; what is not given is the bundle's default."""
 
     seed: Annotated[int, typer.Option(help="Seed of the noise: the same seed gives the same audio.")] = 0
+    quality: Annotated[str, typer.Option(help="best, default, fast or turbo: fewer steps, less time.")] = "default"
     layer_steps: Annotated[
         str | None, typer.Option(help="Steps of each layer, e.g. 40,16,1: the last number holds for all that follow.")
     ] = None
@@ -51,10 +55,12 @@ class SamplingFlags:
     ] = None
 
     def options(self, pipeline: Pipeline) -> SamplingOptions:
+        from m8d.runtime.quality import schedule
+
         layers = pipeline.bundle.manifest.model.num_quantizers
         steps = numbers(self.layer_steps, "--layer-steps", int, layers)
         guidance = numbers(self.guidance, "--guidance", float, 2)
-        return pipeline.sampling(
+        given = dict(
             seed=self.seed,
             coarse_steps=steps and int(steps[0]),
             fine_steps=steps and tuple(int(n) for n in steps[1:]),
@@ -66,6 +72,8 @@ class SamplingFlags:
             prompt_seconds=self.prompt_seconds,
             latent_metric=self.latent_metric,
         )
+        named = schedule(self.quality, layers)
+        return pipeline.sampling(**{**named, **{k: v for k, v in given.items() if v is not None}})
 
 
 def numbers(text: str | None, flag: str, kind: type, count: int) -> list[float] | None:
