@@ -108,6 +108,34 @@ def download(
         typer.echo(f"{name} at {commit}")
 
 
+def engines(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    target: Annotated[str, typer.Option(help="tensorrt (on the GPU it is for) or tensorrt-rtx (anywhere).")],
+    compute_capability: Annotated[list[str] | None, typer.Option(help="For tensorrt-rtx: such as 8.9; repeat.")] = None,
+    max_seconds: Annotated[float, typer.Option(help="Longest audio of a call.")] = 30.0,
+    max_batch: Annotated[int, typer.Option(help="Most items of a call.")] = 1,
+    optimization_level: Annotated[int | None, typer.Option(min=0, max=5, help="0 builds fast, 5 runs fast.")] = None,
+    workspace: Annotated[int | None, typer.Option(min=1, help="MiB of scratch memory for kernels.")] = None,
+) -> None:
+    """Build TensorRT plans of every stage into the bundle, without torch."""
+    from m8d.engines.bundle import Bundle
+    from m8d.engines.summary import megabytes
+    from m8d.engines.tensorrt.builder import BuilderOptions
+    from m8d.engines.tensorrt.plans import build_plans
+    from m8d.engines.tensorrt.profiles import ProfileLimits
+    from m8d.engines.tensorrt.targets import resolve_target
+
+    opened = Bundle.open(bundle)
+    folder = build_plans(
+        opened,
+        resolve_target(target, tuple(compute_capability or ())),
+        ProfileLimits(max_seconds, max_batch),
+        BuilderOptions(optimization_level, workspace),
+        lambda line: typer.echo(f"{line.stage:22} {megabytes(line.bytes):>10}"),
+    )
+    typer.echo(f"plans are in {folder}")
+
+
 def random(
     folder: Annotated[Path, typer.Argument(help="Checkpoint folder to make.")],
     size: Annotated[str, typer.Option(help="toy, or official (9 GB).")] = "toy",
@@ -139,7 +167,7 @@ def _row(parity: StageParity) -> None:
     )
 
 
-for function in (build, verify, inspect, download, random):
+for function in (build, verify, inspect, engines, download, random):
     app.command()(command(function, mendable=(CheckpointError,)))
 
 

@@ -1,0 +1,1 @@
+"""TensorRT and TensorRT-RTX plans of a bundle: shape profiles, building, descriptions."""

@@ -1,0 +1,158 @@
+"""Plans built ahead of time by the real TensorRT-RTX, without a GPU: every stage, and everything that can be wrong."""
+
+import dataclasses
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from m8d.engines.builtin import builtin_bundle
+from m8d.engines.bundle import Bundle, StageSpec, TensorSpec
+from m8d.engines.errors import BundleError, InputError, ProviderError
+from m8d.engines.tensorrt.builder import BuilderOptions, PlanBuilder
+from m8d.engines.tensorrt.plans import build_plans, described_profile, plan_folder, read_plan
+from m8d.engines.tensorrt.profiles import AxisRange, ProfileLimits, check_shapes, stage_profile
+from m8d.engines.tensorrt.targets import Target, resolve_target
+
+LIMITS = ProfileLimits(max_seconds=10.0)
+
+
+@pytest.fixture(scope="module")
+def target():
+    return resolve_target("tensorrt-rtx", ("8.9", "8.0"))
+
+
+@pytest.fixture(scope="module")
+def built(target, tmp_path_factory):
+    """The built-in bundle with a plan of every stage."""
+    folder = tmp_path_factory.mktemp("plans") / "bundle"
+    shutil.copytree(builtin_bundle().folder, folder)
+    bundle = Bundle.open(folder)
+    build_plans(bundle, target, LIMITS, BuilderOptions(optimization_level=0))
+    return bundle
+
+
+def test_every_stage_has_a_plan_with_the_manifest_inputs(built, target):
+    for name, spec in built.manifest.stages.items():
+        plan, description = read_plan(built, name, target, LIMITS)
+        assert len(plan) == description["plan_bytes"]
+        assert described_profile(description) == stage_profile(built.manifest, name, LIMITS)
+        for described, tensors in ((description["inputs"], spec.inputs), (description["outputs"], spec.outputs)):
+            assert {t["name"]: t["dtype"] for t in described} == {t.name: t.dtype for t in tensors}
+
+
+def test_a_second_build_does_nothing(built, target):
+    lines = []
+    build_plans(built, target, LIMITS, BuilderOptions(), lines.append)
+    assert lines == []
+
+
+def test_other_limits_have_other_plans(built, target):
+    with pytest.raises(
+        BundleError, match=r"no usable plan of w2v_bert .*It has plans for tensorrt-rtx-.*m8d-export engines"
+    ):
+        read_plan(built, "w2v_bert", target, ProfileLimits(max_seconds=20))
+
+
+def test_a_foreign_version_is_refused(built, target):
+    with pytest.raises(BundleError, match=r"tensorrt-rtx-9\.9"):
+        read_plan(built, "w2v_bert", dataclasses.replace(target, version="9.9"), LIMITS)
+
+
+@pytest.fixture
+def copy(built, tmp_path):
+    shutil.copytree(built.folder, tmp_path / "bundle")
+    return Bundle.open(tmp_path / "bundle")
+
+
+def test_a_damaged_plan_is_refused(copy, target):
+    path = plan_folder(copy, target, LIMITS) / "guidance.plan"
+    path.write_bytes(path.read_bytes()[:-1] + b"x")
+    with pytest.raises(BundleError, match=r"plan of guidance .* is damaged"):
+        read_plan(copy, "guidance", target, LIMITS)
+
+
+def test_a_stale_plan_is_refused(copy, target):
+    path = plan_folder(copy, target, LIMITS) / "guidance.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "graph_sha256": ["other"]}))
+    with pytest.raises(BundleError, match="built from another graph"):
+        read_plan(copy, "guidance", target, LIMITS)
+
+
+def test_an_interrupted_build_leaves_nothing(copy, target):
+    def interrupt(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        build_plans(copy, target, ProfileLimits(max_seconds=3), BuilderOptions(optimization_level=0), interrupt)
+    assert not plan_folder(copy, target, ProfileLimits(max_seconds=3)).exists()
+    assert list((copy.folder / "engines").glob(".building*")) == []
+
+
+def graph(tmp_path, nodes, weights=()):
+    """A one-input graph `x (B, 4)` → `y`."""
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["B", 4]) for n in "xy")
+    model = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], list(weights)), opset_imports=[helper.make_opsetid("", 20)]
+    )
+    onnx.save(model, tmp_path / "g.onnx")
+    tensors = (TensorSpec("x", "float32", ("B", 4)),)
+    return tmp_path / "g.onnx", StageSpec("g.onnx", "fp32", tensors, tensors)
+
+
+PROFILE = {"B": AxisRange(1, 2, 3)}
+
+
+def test_an_unknown_operator_is_named(target, tmp_path):
+    path, spec = graph(tmp_path, [helper.make_node("NonZero", ["x"], ["i"]), helper.make_node("Det", ["x"], ["y"])])
+    with pytest.raises(BundleError, match=r"cannot be parsed by tensorrt-rtx"):
+        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILE)
+
+
+def test_mixed_types_are_refused(target, tmp_path):
+    half = numpy_helper.from_array(np.ones((4, 4), np.float16), "w")
+    path, spec = graph(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], [half])
+    with pytest.raises(BundleError, match="cannot be"):
+        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILE)
+
+
+@pytest.mark.parametrize("sizes", [(0, 1, 1), (2, 1, 3), (1, 4, 3)])
+def test_impossible_ranges(sizes):
+    with pytest.raises(InputError, match="expected 0 < min <= opt <= max"):
+        AxisRange(*sizes)
+
+
+@pytest.mark.parametrize("limits", [{"max_seconds": 0.0}, {"max_batch": 0}, {"prompt_seconds": -1.0}])
+def test_impossible_limits(limits):
+    with pytest.raises(InputError, match="expected"):
+        ProfileLimits(**limits)
+
+
+def test_lengths_outside_the_profile_name_the_limit():
+    manifest = builtin_bundle().manifest
+    spec, profile = manifest.stages["front_end"], stage_profile(manifest, "front_end", LIMITS)
+    check_shapes("front_end", spec, profile, {"pcm": (1, 560), "lengths": (1,)})
+    for samples in (559, 160001):
+        with pytest.raises(InputError, match=rf"axis N has size {samples}, the plan serves 560 to 160000"):
+            check_shapes("front_end", spec, profile, {"pcm": (1, samples), "lengths": (1,)})
+
+
+@pytest.mark.parametrize(
+    ("name", "capabilities", "error", "message"),
+    [
+        ("tensorrt-rtx", (), InputError, "name at least one --compute-capability"),
+        ("tensorrt-rtx", ("1.0",), InputError, r"received .1\.0., expected one such as 8\.9"),
+        ("openvino", (), ProviderError, "expected one of tensorrt, tensorrt-rtx"),
+        ("tensorrt", (), ProviderError, r"pip install m8d\[tensorrt\]|none is usable here"),
+    ],
+)
+def test_targets_that_cannot_be(name, capabilities, error, message):
+    with pytest.raises(error, match=message):
+        resolve_target(name, capabilities)
+
+
+def test_the_key_tells_targets_apart():
+    assert Target("tensorrt-rtx", "1.7", ("8.0", "8.9")).key == "tensorrt-rtx-1.7_sm80+sm89"
