@@ -14,6 +14,7 @@ from m8d.engines.errors import BundleError
 FORMAT = "m8d-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "m8d.json"
+PHONES_FILE = "phones.json"  # phone → id, in bundles that speak text
 DTYPES = ("float32", "int64")
 PRECISIONS = ("fp32", "fp16", "bf16", "int8")
 # Hashing gigabytes would take longer than loading them, so larger files are hashed by `verify` only.

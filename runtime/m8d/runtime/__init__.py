@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from m8d.runtime.metis import Metis8dDecoder, Metis8dEncoder
     from m8d.runtime.pipeline import Pipeline
     from m8d.runtime.sampling import SamplingOptions
+    from m8d.runtime.speaker import SpeakingOptions, Speech
 
 __all__ = [
     "BundleError",
@@ -22,6 +23,8 @@ __all__ = [
     "Pipeline",
     "ProviderError",
     "SamplingOptions",
+    "SpeakingOptions",
+    "Speech",
     "Voice",
 ]
 
@@ -32,6 +35,7 @@ _HOMES = {
     "m8d.runtime.metis": ("Metis8dDecoder", "Metis8dEncoder"),
     "m8d.runtime.pipeline": ("Pipeline",),
     "m8d.runtime.sampling": ("SamplingOptions",),
+    "m8d.runtime.speaker": ("SpeakingOptions", "Speech"),
 }
 
 

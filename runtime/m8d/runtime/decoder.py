@@ -80,8 +80,10 @@ class Decoder:
         """S2A: the 1-layer model fills layer 0, the full model the others, one after another. Returns `(T, Q)`."""
         frames = len(semantic_codes)
         limit = round(options.prompt_seconds * self.model.frame_rate)
+        if options.prompt_within_target:
+            limit = min(limit, frames)
         empty = Voice(np.zeros(0, np.int64), np.zeros((0, self.model.num_quantizers), np.int64))
-        prompt = (voice or empty).cut(min(limit, frames))
+        prompt = (voice or empty).cut(limit)
         total = len(prompt.semantic_codes) + frames
         if total > self.model.max_positions:
             raise InputError(

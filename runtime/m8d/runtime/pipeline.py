@@ -6,6 +6,7 @@ N samples, T frames (50 Hz), D latent (8), Q quantizers.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from m8d.runtime.encoder import Encoder, Encoding
 from m8d.runtime.masked_decoding import Progress
 from m8d.runtime.sampling import SamplingOptions
 from m8d.runtime.sessions import StageSessions
+from m8d.runtime.speaker import Prompt, Speaker, SpeakingOptions, Speech
 
 
 def _silent(steps: int) -> None:
@@ -63,6 +65,60 @@ class Pipeline:
     def sampling(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling options with `changes`; see `SamplingOptions`."""
         return SamplingOptions.of(self.bundle.manifest, **changes)
+
+    def speech_sampling(self, **changes: object) -> SamplingOptions:
+        """The options of MaskGCT's own text to speech, with `changes`: all of the voice is the prompt."""
+        defaults = self.sampling()
+        model = self.bundle.manifest.model
+        own = {
+            "coarse_steps": 25,
+            "fine_steps": (10, *defaults.fine_steps[1:]),
+            "coarse_guidance": 2.5,
+            "fine_guidance": 2.5,
+            "prompt_seconds": model.max_positions / model.frame_rate,
+            "prompt_within_target": False,
+        }
+        return self.sampling(**{**own, **{name: value for name, value in changes.items() if value is not None}})
+
+    @cached_property
+    def speaker(self) -> Speaker:
+        """Text to speech; raises `BundleError` where the bundle has none, or no phone vocabulary."""
+        return Speaker(self.sessions, self.decoder)
+
+    def speak(
+        self,
+        text: str,
+        reference: tuple[np.ndarray, int],
+        prompt_text: str,
+        options: SpeakingOptions | None = None,
+        sampling: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Speech:
+        """Says `text` in the voice and at the pace of `reference`.
+
+        For several texts in one voice, make a prompt once: see `prompt`, `speaker.script`, `speaker.speak`.
+
+        Args:
+            text: any length; longer text is spoken in pieces of up to 10 s.
+            reference: (samples, sample rate) of a few seconds.
+            prompt_text: what the reference says. A wrong text gives a wrong pace and wrong sounds.
+            options: language, duration, speed and T2S sampling.
+            sampling: of S2A; see `speech_sampling`.
+
+        Raises:
+            BundleError: the bundle cannot speak.
+            InputError: a text, language or option is not usable.
+        """
+        options = options or SpeakingOptions()
+        prompt = self.prompt(as_audio(*reference, what="reference"), prompt_text, options)
+        script = self.speaker.script(text, prompt, options)
+        return self.speaker.speak(script, prompt, options, sampling or self.speech_sampling(), progress)
+
+    def prompt(self, audio: Audio, text: str, options: SpeakingOptions) -> Prompt:
+        """A voice that says `text`, ready to go on speaking."""
+        # The text first: it is quick to refuse.
+        phone_ids = self.speaker.phone_ids(text, options.prompt_language or options.language)
+        return Prompt(self.voice(audio), phone_ids)
 
     def encode(self, samples: np.ndarray, sample_rate: int, with_features: bool = False) -> Encoding:
         """Speech → 8-D latents at 50 Hz.

@@ -26,6 +26,8 @@ class SamplingOptions:
         latent_metric: `cosine`, as the codec was trained; `euclidean` reproduces the reference wrapper's decoder.
         seed: of the noise, 0 … 2**64 - 1.
         guided_layers: how many layers of the full model, from its first, are guided; None is all.
+        prompt_within_target: use no more of the voice than the target is long, as the reference's conversion does;
+            its text to speech uses all of the voice.
     """
 
     coarse_steps: int
@@ -39,6 +41,7 @@ class SamplingOptions:
     latent_metric: str
     seed: int = 0
     guided_layers: int | None = None
+    prompt_within_target: bool = True
 
     def __post_init__(self) -> None:
         rules = (
