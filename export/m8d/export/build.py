@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from torch import nn
 
 from m8d.engines.bundle import (
     MANIFEST,
+    PHONES_FILE,
     Bundle,
     FileRecord,
     Manifest,
@@ -27,6 +29,7 @@ from m8d.export.graph import export_graph
 from m8d.export.masked_stages import masked_stages
 from m8d.export.parity import StageParity, check_stage
 from m8d.export.stages import ACOUSTIC_SAMPLE_RATE, CODEC_STAGES, FRAME_RATE, HOP, Stage
+from m8d.export.vocabulary import read_vocabulary
 from m8d.models.checkpoint import Checkpoint
 from m8d.models.config import ModelConfig
 from m8d.models.front_end import MIN_SAMPLES, SAMPLE_RATE
@@ -45,6 +48,7 @@ class BuildOptions:
     provenance: dict[str, str] = field(default_factory=dict)
     notice: str = ""
     with_t2s: bool = True
+    vocabulary: Path | None = None  # phone table of text to speech; see `read_vocabulary`
     max_seconds: float = 30.0  # longest length in the parity check
 
 
@@ -63,11 +67,15 @@ def build(
 
     Raises:
         CheckpointError: the checkpoint does not fit its config.
+        InputError: the vocabulary cannot be used.
         BundleError: `output` exists, or a stage is off (nothing is written then).
     """
     if output.exists():
         raise BundleError(f"{output} exists already. Remove it or name another --output.")
     stages = all_stages(options.with_t2s)
+    phones = None
+    if options.with_t2s and options.vocabulary:
+        phones = read_vocabulary(options.vocabulary, checkpoint.config.t2s.num_phones)
     checkpoint.check(None if options.with_t2s else [n for s in stages for n in s.weights])
     results: list[StageParity] = []
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -92,6 +100,8 @@ def build(
         failed = [r.stage for r in results if not r.passed]
         if failed:
             raise BundleError(f"Not built: {', '.join(failed)} computes something else than the checkpoint's module.")
+        if phones:
+            (folder / PHONES_FILE).write_text(json.dumps(phones, ensure_ascii=False) + "\n", encoding="utf-8")
         manifest = Manifest(
             name=options.name,
             created_by=options.created_by,

@@ -34,6 +34,10 @@ def build(
     name: Annotated[str | None, typer.Option(help="Name of the bundle. Default: the folder's.")] = None,
     notice: Annotated[str, typer.Option(help="One line that m8d-run prints whenever it uses the bundle.")] = "",
     without: Annotated[list[str] | None, typer.Option(help="Leave a part out: t2s.")] = None,
+    vocabulary: Annotated[
+        Path | None,
+        typer.Option(help="Phone table of text to speech, JSON. Default: the one that was downloaded with the weights."),
+    ] = None,
     check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
 ) -> None:
     """Export every stage, compare each with its module, and write the bundle if all agree."""
@@ -41,7 +45,7 @@ def build(
     from m8d.engines.version import VERSION
     from m8d.export.build import BuildOptions
     from m8d.export.build import build as build_bundle
-    from m8d.models.checkpoint import Checkpoint
+    from m8d.models.checkpoint import VOCABULARY_FILE, Checkpoint
     from m8d.models.download import download, sources
 
     for part in without or []:
@@ -52,12 +56,18 @@ def build(
     if checkpoint is None:
         checkpoint = cache
         provenance = download(cache, sources(repo, revision, with_t2s))
+    downloaded = checkpoint / VOCABULARY_FILE
+    if with_t2s and vocabulary is None and downloaded.is_file():
+        vocabulary = downloaded
+    if with_t2s and vocabulary is None:
+        typer.echo("no phone vocabulary: the bundle will not speak text. Name one with --vocabulary.", err=True)
     options = BuildOptions(
         name=name or output.name,
         created_by=f"m8d {VERSION}",
         provenance=provenance,
         notice=notice,
         with_t2s=with_t2s,
+        vocabulary=vocabulary,
         max_seconds=check_seconds,
     )
     _header()

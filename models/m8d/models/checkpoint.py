@@ -33,6 +33,7 @@ from m8d.models.rep_codec import RepCodec
 from m8d.models.w2v_bert import W2VBert
 
 STATS_FILE = "wav2vec2bert_stats.pt"
+VOCABULARY_FILE = "models/tts/maskgct/g2p/g2p/vocab.json"  # as in Amphion's source tree; bundles do without
 
 
 @dataclass(frozen=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from m8d.models.checkpoint import STAGES, STATS_FILE, Checkpoint
+from m8d.models.checkpoint import STAGES, STATS_FILE, VOCABULARY_FILE, Checkpoint
 from m8d.models.errors import CheckpointError
 
 MASKGCT = "amphion/MaskGCT"  # CC-BY-NC-4.0
 W2V_BERT = "facebook/w2v-bert-2.0"  # MIT
 STATISTICS = "IndexTeam/IndexTTS-2"  # a public copy of the Amphion source tree's wav2vec2bert_stats.pt
+PHONE_VOCABULARY = "amphion/maskgct"  # a space with the Amphion source tree; its vocabulary is checked when used
 # Commits that the layout was written against; a later one may be named, and is then checked all the same.
 PINNED = {
     MASKGCT: "265c6cef07625665d0c28d2faafb1415562379dc",
@@ -27,6 +28,7 @@ class Source:
     revision: str
     files: tuple[str, ...]
     folder: str = "."
+    kind: str = "model"  # what the hub calls repo_type: model or space
 
 
 def sources(repo: str = MASKGCT, revision: str | None = None, with_t2s: bool = True) -> tuple[Source, ...]:
@@ -38,6 +40,7 @@ def sources(repo: str = MASKGCT, revision: str | None = None, with_t2s: bool = T
             W2V_BERT, PINNED[W2V_BERT], ("config.json", "preprocessor_config.json", "model.safetensors"), "w2v-bert-2.0"
         ),
         Source(STATISTICS, PINNED[STATISTICS], (STATS_FILE,)),
+        *([Source(PHONE_VOCABULARY, "main", (VOCABULARY_FILE,), kind="space")] if with_t2s else []),
     )
 
 
@@ -58,9 +61,10 @@ def download(folder: Path, wanted: tuple[Source, ...]) -> dict[str, str]:
     commits = {}
     for source in wanted:
         try:
-            commit = HfApi().model_info(source.repo, revision=source.revision).sha
+            commit = HfApi().repo_info(source.repo, revision=source.revision, repo_type=source.kind).sha
             snapshot_download(
                 source.repo,
+                repo_type=source.kind,
                 revision=commit,
                 local_dir=folder / source.folder,
                 allow_patterns=list(source.files),
@@ -70,7 +74,7 @@ def download(folder: Path, wanted: tuple[Source, ...]) -> dict[str, str]:
                 f"Cannot download {source.repo} at {source.revision}: {error}. "
                 "Check the network and the revision; a second run goes on where this one stopped."
             ) from error
-        commits[source.repo] = str(commit)
+        commits[source.repo if source.kind == "model" else f"{source.kind}s/{source.repo}"] = str(commit)
     fetched = {(Path(source.folder) / file).as_posix() for source in wanted for file in source.files}
     Checkpoint(folder).check([name for name, stage in STAGES.items() if stage.path in fetched])
     return commits

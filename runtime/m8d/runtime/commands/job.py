@@ -6,7 +6,7 @@ import json
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from tqdm import tqdm
@@ -33,11 +33,15 @@ class Job:
         if notice and not flags.quiet:
             print(notice, file=sys.stderr)
 
+    def progress(self, options: SamplingOptions) -> AbstractContextManager[Progress]:
+        """A bar over the steps of one decoding."""
+        return self.bar(total_steps(options))
+
     @contextmanager
-    def progress(self, options: SamplingOptions) -> Iterator[Progress]:
-        """A bar over the masked-decoding steps, on a terminal only."""
+    def bar(self, steps: int) -> Iterator[Progress]:
+        """A bar over masked-decoding steps, on a terminal only."""
         hidden = True if self.flags.quiet else None  # None: hidden when not a terminal
-        with tqdm(total=total_steps(options), unit="step", desc="decoding", disable=hidden, leave=False) as bar:
+        with tqdm(total=steps, unit="step", desc="decoding", disable=hidden, leave=False) as bar:
             yield bar.update
 
     def finish(self, wrote: list[str], audio_seconds: float | None = None, **details: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -54,7 +55,8 @@ class SamplingFlags:
         str | None, typer.Option(help="cosine, or euclidean to reproduce the reference wrapper's decoder.")
     ] = None
 
-    def options(self, pipeline: Pipeline) -> SamplingOptions:
+    def options(self, pipeline: Pipeline, defaults: Callable[..., SamplingOptions] | None = None) -> SamplingOptions:
+        """What was given, over `defaults` of the pipeline, `pipeline.sampling` where they are not named."""
         from m8d.runtime.quality import schedule
 
         layers = pipeline.bundle.manifest.model.num_quantizers
@@ -73,7 +75,7 @@ class SamplingFlags:
             latent_metric=self.latent_metric,
         )
         named = schedule(self.quality, layers)
-        return pipeline.sampling(**{**named, **{k: v for k, v in given.items() if v is not None}})
+        return (defaults or pipeline.sampling)(**{**named, **{k: v for k, v in given.items() if v is not None}})
 
 
 def numbers(text: str | None, flag: str, kind: type, count: int) -> list[float] | None:
