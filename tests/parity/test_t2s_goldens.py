@@ -4,8 +4,8 @@ import json
 
 import numpy as np
 import pytest
-from conftest import GOLDEN, partial_vocabulary
 
+from conftest import GOLDEN, partial_vocabulary
 from m8d.runtime.decoder import Voice
 from m8d.runtime.speaker import Prompt, SpeakingOptions
 from m8d.runtime.text.phonemes import espeak_version, phonemes

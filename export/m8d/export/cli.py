@@ -36,7 +36,9 @@ def build(
     without: Annotated[list[str] | None, typer.Option(help="Leave a part out: t2s.")] = None,
     vocabulary: Annotated[
         Path | None,
-        typer.Option(help="Phone table of text to speech, JSON. Default: the one that was downloaded with the weights."),
+        typer.Option(
+            help="Phone table of text to speech, JSON. Default: the one that was downloaded with the weights."
+        ),
     ] = None,
     check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
 ) -> None:

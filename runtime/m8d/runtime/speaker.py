@@ -27,6 +27,7 @@ MIN_PACE, MAX_PACE = 2.0, 8.0
 MAX_PIECE_FRAMES = 500  # 10 s, the longest that the reference's text to speech makes; longer text is spoken in pieces
 MIN_PIECE_FRAMES = 25  # 0.5 s
 MAX_STRETCH = 4  # a duration that is asked for may be this many times slower than MAX_PACE
+SHORT_SECONDS = 2  # any text may be given that much
 SHOWN_CHARACTERS = 40  # of a text in an error
 FADE_SECONDS = 0.01  # at the ends of a piece, so that joins do not click
 
@@ -147,9 +148,10 @@ class Speaker:
         """
         pace = prompt.pace / options.speed
         limit = max(1, int(MAX_PIECE_FRAMES / pace))
-        texts = pieces(text, lambda part: len(self.vocabulary.encode(phonemes(part, options.language))), limit)
-        spoken = [part for part in texts if phonemes(part, options.language)]
-        ids = [self.phone_ids(part, options.language) for part in spoken or [text]]
+        spoken = pieces(text, lambda part: len(self.vocabulary.encode(phonemes(part, options.language))), limit)
+        if not spoken:
+            spoken = [text]  # whose phones are refused with the reason
+        ids = [self.phone_ids(part, options.language) for part in spoken]
         if options.duration is None:
             frames = [max(MIN_PIECE_FRAMES, int(pace * len(phones))) for phones in ids]
         else:
@@ -158,7 +160,7 @@ class Speaker:
 
     def _shares(self, duration: float, pause: float, phones: list[int]) -> list[int]:
         total = round((duration - pause * (len(phones) - 1)) * self.model.frame_rate)
-        longest = round(sum(phones) * MAX_PACE * MAX_STRETCH)
+        longest = max(round(sum(phones) * MAX_PACE * MAX_STRETCH), SHORT_SECONDS * self.model.frame_rate)
         if not len(phones) <= total <= longest:
             seconds = [n / self.model.frame_rate + pause * (len(phones) - 1) for n in (len(phones), longest)]
             raise InputError(

@@ -38,12 +38,13 @@ ABBREVIATIONS = {
     "btw": "by the way",
 }
 ABBREVIATION = re.compile(rf"\b({'|'.join(ABBREVIATIONS)})\b", re.IGNORECASE)
+# Possessive and anchored: without that, a long run of digits takes quadratic time.
 THOUSANDS = re.compile(r"(?<![\d.,])\d{1,3}(?:,\d{3})+(?!\d)")
-MONEY = re.compile(r"([$£€])\s?(\d+)(?:\.(\d+))?(?:\s+(hundred|thousand|million|billion|trillion)\b)?")
+MONEY = re.compile(r"([$£€])\s?(\d++)(?:\.(\d++))?(?:\s+(hundred|thousand|million|billion|trillion)\b)?")
 FRACTION = re.compile(r"(?<![\d/])(\d{1,4})/(\d{1,4})(?![\d/])")
-DECIMAL = re.compile(r"(\d+)\.(\d+)")
+DECIMAL = re.compile(r"(?<!\d)(\d++)\.(\d++)")
 PERCENT = re.compile(r"(?<=\d)\s?%")
-ORDINAL = re.compile(r"(\d+)(?:st|nd|rd|th)\b", re.IGNORECASE)
+ORDINAL = re.compile(r"(?<!\d)(\d++)(?:st|nd|rd|th)\b", re.IGNORECASE)
 NUMBER = re.compile(r"\d+")
 
 CURRENCIES = {  # one, many, one hundredth, many

@@ -8,7 +8,29 @@ from collections.abc import Callable
 from m8d.runtime.text.english import ABBREVIATIONS
 
 # After these a full stop ends no sentence. Single letters are initials.
-NOT_LAST = {*ABBREVIATIONS, *"prof vs nr ca bzw hr fr m mm mme mlle pr ste no fig vol inc approx".split()} - {"etc"}
+NOT_LAST = {
+    *ABBREVIATIONS,
+    *[
+        "prof",
+        "vs",
+        "nr",
+        "ca",
+        "bzw",
+        "hr",
+        "fr",
+        "m",
+        "mm",
+        "mme",
+        "mlle",
+        "pr",
+        "ste",
+        "no",
+        "fig",
+        "vol",
+        "inc",
+        "approx",
+    ],
+} - {"etc"}
 ENDING = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])\s*|\s*\n\s*\n\s*")
 CLAUSE = re.compile(r"(?<=[,;:，；：、–—])\s*(?=\S)")
 LAST_WORD = re.compile(r"(\w+)\.$")
@@ -21,7 +43,11 @@ def sentences(text: str) -> list[str]:
     for match in ENDING.finditer(text):
         part = text[start : match.end()].strip()
         last = LAST_WORD.search(part)
-        if last and (last[1].lower() in NOT_LAST or (len(last[1]) == 1 and last[1].isalpha())) and "\n\n" not in match[0]:
+        if (
+            last
+            and (last[1].lower() in NOT_LAST or (len(last[1]) == 1 and last[1].isalpha()))
+            and "\n\n" not in match[0]
+        ):
             continue
         found.append(part)
         start = match.end()
@@ -32,11 +58,13 @@ def sentences(text: str) -> list[str]:
 def pieces(text: str, size: Callable[[str], int], limit: int) -> list[str]:
     """Groups of sentences, each of `size` up to `limit`; a longer sentence breaks at clauses, then between words.
 
-    A single word may be longer than the limit.
+    A single word may be longer than the limit. Parts of size 0 are left out.
     """
     packed: list[tuple[str, int]] = []
     for part in sentences(text):
         for chunk, length in _broken(part, size, limit):
+            if length == 0:
+                continue
             if packed and packed[-1][1] + length < limit:
                 packed[-1] = (f"{packed[-1][0]} {chunk}", packed[-1][1] + length + 1)
             else:
