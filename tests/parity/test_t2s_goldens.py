@@ -33,7 +33,7 @@ def test_phone_ids(sentence):
 
 
 def test_semantic_codes(tiny_pipeline, goldens):
-    """The golden's phones are one sequence; where the prompt's end makes no difference to the model."""
+    """The golden has one sequence of phones; where the prompt's phones end makes no difference to the model."""
     reference = goldens["reference.semantic_codes"][0]
     phones = goldens["t2s.phone_ids"][0]
     voice = Voice(reference, np.zeros((len(reference), 12), np.int64))

@@ -76,8 +76,8 @@ def test_pieces_without_words_are_left_out(speaker):
 
 
 def test_a_prompt_that_leaves_no_room_is_refused(speaker):
+    prompt = prompt_of(speaker, 4090)
     with pytest.raises(InputError, match="expected at most 4096"):
-        prompt = prompt_of(speaker, 4090)
         speaker.semantic_codes(prompt.phone_ids, prompt, 10, SpeakingOptions(steps=1), 0, lambda done: None)
 
 

@@ -8,29 +8,8 @@ from collections.abc import Callable
 from m8d.runtime.text.english import ABBREVIATIONS
 
 # After these a full stop ends no sentence. Single letters are initials.
-NOT_LAST = {
-    *ABBREVIATIONS,
-    *[
-        "prof",
-        "vs",
-        "nr",
-        "ca",
-        "bzw",
-        "hr",
-        "fr",
-        "m",
-        "mm",
-        "mme",
-        "mlle",
-        "pr",
-        "ste",
-        "no",
-        "fig",
-        "vol",
-        "inc",
-        "approx",
-    ],
-} - {"etc"}
+TITLES = ("prof", "vs", "nr", "ca", "bzw", "hr", "fr", "mm", "mme", "mlle", "pr", "ste", "no", "fig", "vol", "approx")
+NOT_LAST = {*ABBREVIATIONS, *TITLES} - {"etc"}
 ENDING = re.compile(r"(?<=[.!?…])[\"'”’»)\]]*\s+|(?<=[。！？])\s*|\s*\n\s*\n\s*")
 CLAUSE = re.compile(r"(?<=[,;:，；：、–—])\s*(?=\S)")
 LAST_WORD = re.compile(r"(\w+)\.$")
