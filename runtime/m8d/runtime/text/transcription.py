@@ -30,7 +30,7 @@ def transcribe(audio: Audio, language: str, model: str = DEFAULT_MODEL) -> str:
         whisper = WhisperModel(model, device="cpu", compute_type="default")
     except (OSError, RuntimeError, ValueError) as error:
         raise InputError(
-            f"The Whisper model {model!r} cannot be loaded ({error}). "
+            f"The Whisper model {model!r} cannot be loaded ({' '.join(str(error).split())}). "
             "Check the network, name a folder with --transcribe-model, or give --prompt-text."
         ) from error
     segments, _ = whisper.transcribe(audio.resampled(WHISPER_SAMPLE_RATE), language=language)
