@@ -1,3 +1,4 @@
+import os
 import subprocess
 import sys
 
@@ -63,5 +64,8 @@ wrapper._find_library = lambda name: None
 from m8d.runtime.text.phonemes import espeak_version, phonemes
 print("".join(phonemes("hello", "en")), espeak_version())
 """
-    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
     assert result.stdout.startswith("həloʊ (1, ")
