@@ -15,7 +15,7 @@ FORMAT = "m8d-bundle"
 FORMAT_VERSION = 1
 MANIFEST = "m8d.json"
 DTYPES = ("float32", "int64")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp16-storage", "int8-storage")
 # Hashing gigabytes would take longer than loading them, so larger files are hashed by `verify` only.
 HASHED_ON_LOAD = 64 * 2**20  # bytes
 
