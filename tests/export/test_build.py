@@ -1,5 +1,7 @@
 """Building: all or nothing, and a graph that computes something else is noticed."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from m8d.export import build as build_module
 from m8d.export.build import BuildOptions, build, verify
 from m8d.export.graph import export_graph
 from m8d.export.parity import check_stage
+from m8d.export.precision import PRECISIONS
 from m8d.export.stages import CODEC_STAGES
 from m8d.models.checkpoint import Checkpoint, write_random_checkpoint
 from m8d.models.presets import TOY
@@ -45,7 +48,7 @@ def test_an_interrupted_build_leaves_nothing(tiny_checkpoint, tmp_path):
 
 def test_a_stage_that_is_off_fails_the_build(tiny_checkpoint, tmp_path, monkeypatch):
     monkeypatch.setattr(build_module, "all_stages", lambda with_t2s: (STAGES["guidance"],))
-    monkeypatch.setattr("m8d.export.parity.MAX_ERROR", -1.0)
+    monkeypatch.setitem(PRECISIONS, "fp32", replace(PRECISIONS["fp32"], max_error=-1.0))
     with pytest.raises(BundleError, match="Not built: guidance"):
         build(tiny_checkpoint, tmp_path / "bundle", BuildOptions(max_seconds=0.2))
     assert list(tmp_path.iterdir()) == []
@@ -108,4 +111,4 @@ def test_t2s_can_be_left_out(tiny_checkpoint, tmp_path, monkeypatch):
 def _passed(name):
     from m8d.export.parity import StageParity
 
-    return StageParity(name, 0.0, 1.0, True, 1)
+    return StageParity(name, "fp32", 0.0, 1.0, True, 1)

@@ -16,7 +16,7 @@ FORMAT_VERSION = 1
 MANIFEST = "m8d.json"
 PHONES_FILE = "phones.json"  # phone → id, in bundles that speak text
 DTYPES = ("float32", "int64")
-PRECISIONS = ("fp32", "fp16", "bf16", "int8")
+PRECISIONS = ("fp32", "fp16", "bf16", "int8", "fp16-storage", "int8-storage")
 # Hashing gigabytes would take longer than loading them, so larger files are hashed by `verify` only.
 HASHED_ON_LOAD = 64 * 2**20  # bytes
 

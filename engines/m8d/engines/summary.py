@@ -22,7 +22,7 @@ def summary(bundle: Bundle) -> str:
         files = [file for file in (stage.file, stage.data) if file]
         size = sum(manifest.files[file].bytes for file in files)
         lines.append(
-            f"{name:22} {stage.precision:5} {megabytes(size):>10}  {manifest.files[stage.file].sha256[:12]}  "
+            f"{name:22} {stage.precision:12} {megabytes(size):>10}  {manifest.files[stage.file].sha256[:12]}  "
             f"{' '.join(files)}"
         )
         lines.append(f"{'':24}{_tensors(stage.inputs)} -> {_tensors(stage.outputs)}")

@@ -28,6 +28,7 @@ from m8d.engines.errors import BundleError
 from m8d.export.graph import export_graph
 from m8d.export.masked_stages import masked_stages
 from m8d.export.parity import StageParity, check_stage
+from m8d.export.precision import stage_precision
 from m8d.export.stages import ACOUSTIC_SAMPLE_RATE, CODEC_STAGES, FRAME_RATE, HOP, Stage
 from m8d.export.vocabulary import read_vocabulary
 from m8d.models.checkpoint import Checkpoint
@@ -49,6 +50,7 @@ class BuildOptions:
     notice: str = ""
     with_t2s: bool = True
     vocabulary: Path | None = None  # phone table of text to speech; see `read_vocabulary`
+    precision: str = "fp32"  # one of CHOICES; some stages keep more, see `stage_precision`
     max_seconds: float = 30.0  # longest length in the parity check
 
 
@@ -84,13 +86,14 @@ def build(
         loaded: dict[str, nn.Module] = {}
         for i, stage in enumerate(stages):
             module = stage.module(checkpoint, loaded)
-            files = export_graph(stage, module, checkpoint.config, folder)
-            results.append(check_stage(stage, module, files.graph, checkpoint.config, options.max_seconds))
+            precision = stage_precision(options.precision, stage.name)
+            files = export_graph(stage, module, checkpoint.config, folder, precision)
+            results.append(check_stage(stage, module, files.graph, checkpoint.config, options.max_seconds, precision))
             report(results[-1])
             specs[stage.name] = StageSpec(
                 file=files.graph.name,
                 data=files.data.name if files.data else None,
-                precision="fp32",
+                precision=precision,
                 inputs=_tensors(stage.inputs(checkpoint.config)),
                 outputs=_tensors(stage.outputs(checkpoint.config)),
             )
@@ -126,8 +129,8 @@ def verify(bundle: Bundle, checkpoint: Checkpoint, max_seconds: float = 30.0) ->
     checkpoint.check()
     for stage in all_stages(bundle.has_tts):
         module = stage.module(checkpoint, {})
-        graph = bundle.folder / bundle.stage(stage.name).file
-        yield check_stage(stage, module, graph, checkpoint.config, max_seconds)
+        spec = bundle.stage(stage.name)
+        yield check_stage(stage, module, bundle.folder / spec.file, checkpoint.config, max_seconds, spec.precision)
 
 
 @contextmanager

@@ -40,6 +40,9 @@ def build(
             help="Phone table of text to speech, JSON. Default: the one that was downloaded with the weights."
         ),
     ] = None,
+    precision: Annotated[
+        str, typer.Option(help="fp32; int8 computes with integers; fp16-storage and int8-storage shrink files alone.")
+    ] = "fp32",
     check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
 ) -> None:
     """Export every stage, compare each with its module, and write the bundle if all agree."""
@@ -47,12 +50,15 @@ def build(
     from m8d.engines.version import VERSION
     from m8d.export.build import BuildOptions
     from m8d.export.build import build as build_bundle
+    from m8d.export.precision import CHOICES
     from m8d.models.checkpoint import VOCABULARY_FILE, Checkpoint
     from m8d.models.download import download, sources
 
     for part in without or []:
         if part != "t2s":
             raise InputError(f"--without: received {part!r}, expected t2s.")
+    if precision not in CHOICES:
+        raise InputError(f"--precision: received {precision!r}, expected one of {', '.join(CHOICES)}.")
     with_t2s = not without
     provenance = {"checkpoint": checkpoint.name if checkpoint else repo}
     if checkpoint is None:
@@ -70,6 +76,7 @@ def build(
         notice=notice,
         with_t2s=with_t2s,
         vocabulary=vocabulary,
+        precision=precision,
         max_seconds=check_seconds,
     )
     _header()
@@ -167,15 +174,15 @@ def random(
 
 
 def _header() -> None:
-    typer.echo(f"{'stage':22} {'size':>10} {'max |d|':>9} {'codes':>7}  {'parity':6}")
+    typer.echo(f"{'stage':22} {'precision':12} {'size':>10} {'max |d|':>9} {'codes':>7}  {'parity':6}")
 
 
 def _row(parity: StageParity) -> None:
     from m8d.engines.summary import megabytes
 
     typer.echo(
-        f"{parity.stage:22} {megabytes(parity.bytes):>10} {parity.error:9.1e} {parity.agreement:7.2%}  "
-        f"{'ok' if parity.passed else 'OFF'}"
+        f"{parity.stage:22} {parity.precision:12} {megabytes(parity.bytes):>10} {parity.error:9.1e} "
+        f"{parity.agreement:7.2%}  {'ok' if parity.passed else 'OFF'}"
     )
 
 

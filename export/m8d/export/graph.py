@@ -14,6 +14,7 @@ import torch
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
+from m8d.export.precision import PRECISIONS
 from m8d.export.stages import Stage
 from m8d.models.config import ModelConfig
 
@@ -33,8 +34,13 @@ class GraphFiles:
     data: Path | None  # weights, where they are not inside the graph
 
 
-def export_graph(stage: Stage, module: torch.nn.Module, config: ModelConfig, folder: Path) -> GraphFiles:
-    """Writes `folder/<stage>.onnx`, with `.onnx.data` beside it for large weights. All letter axes stay dynamic."""
+def export_graph(
+    stage: Stage, module: torch.nn.Module, config: ModelConfig, folder: Path, precision: str = "fp32"
+) -> GraphFiles:
+    """Writes `folder/<stage>.onnx`, with `.onnx.data` beside it for large weights. All letter axes stay dynamic.
+
+    `precision` is a key of `PRECISIONS`; inputs and outputs are the same in each.
+    """
     axes = {**stage.inputs(config), **stage.outputs(config)}
     model = _trace(stage, module, config, axes)
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
@@ -52,6 +58,9 @@ def export_graph(stage: Stage, module: torch.nn.Module, config: ModelConfig, fol
         model.graph.input.remove(value)
     _fold(model.graph, late)
     _name_axes(model, axes)
+    rewrite = PRECISIONS[precision].rewrite
+    if rewrite:
+        rewrite(model, late)
     return _save(model, late, folder / f"{stage.name}.onnx")
 
 

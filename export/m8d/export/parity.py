@@ -9,14 +9,13 @@ import numpy as np
 import onnxruntime
 import torch
 
+from m8d.export.precision import PRECISIONS
 from m8d.export.stages import Stage
 from m8d.models.config import ModelConfig
 
 # (batch, seconds): one frame, odd and even lengths, padded batches, the longest of the sweep.
 CASES = ((1, 0.02), (1, 0.2), (1, 1.0), (2, 0.5), (3, 1.3), (4, 2.0), (1, 5.0), (1, 30.0))
 PROBE_SECONDS = 0.06  # short enough for the last frame to reach the first through every convolution
-MAX_ERROR = 1e-4  # of the largest magnitude
-MIN_AGREEMENT = 0.99  # of codes
 
 
 @dataclass(frozen=True)
@@ -24,6 +23,7 @@ class StageParity:
     """Result of one stage. `error` is max |Δ| over the largest magnitude, `agreement` the share of equal integers."""
 
     stage: str
+    precision: str
     error: float
     agreement: float
     bidirectional: bool
@@ -31,7 +31,8 @@ class StageParity:
 
     @property
     def passed(self) -> bool:
-        return self.error <= MAX_ERROR and self.agreement >= MIN_AGREEMENT and self.bidirectional
+        limits = PRECISIONS[self.precision]
+        return self.error <= limits.max_error and self.agreement >= limits.min_agreement and self.bidirectional
 
 
 def open_graph(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
@@ -42,7 +43,12 @@ def open_graph(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
 
 
 def check_stage(
-    stage: Stage, module: torch.nn.Module, graph: Path, config: ModelConfig, max_seconds: float = 30.0
+    stage: Stage,
+    module: torch.nn.Module,
+    graph: Path,
+    config: ModelConfig,
+    max_seconds: float = 30.0,
+    precision: str = "fp32",
 ) -> StageParity:
     """Compares ONNX Runtime on whole batches with torch on each item alone, over `CASES` up to `max_seconds`."""
     session = open_graph(graph)
@@ -65,9 +71,8 @@ def check_stage(
                 else:
                     error = max(error, float(np.abs(got - wanted).max() / max(np.abs(wanted).max(), 1e-30)))
     size = sum(path.stat().st_size for path in (graph, graph.with_name(graph.name + ".data")) if path.exists())
-    return StageParity(
-        stage.name, error, equal / count if count else 1.0, _is_bidirectional(stage, session, config), size
-    )
+    agreement = equal / count if count else 1.0
+    return StageParity(stage.name, precision, error, agreement, _is_bidirectional(stage, session, config), size)
 
 
 def _is_bidirectional(stage: Stage, session: onnxruntime.InferenceSession, config: ModelConfig) -> bool:
