@@ -36,7 +36,7 @@ CHOICES = ("fp32", "fp16-storage", "int8-storage", "int8")
 
 # No weights, or constants of a transform whose logarithm or nearest-neighbour search shows every rounding.
 EXACT_STAGES = ("front_end", "semantic_quantizer", "guidance")
-# The stages that are one stack of large products; see docs/precision.md for the damage measured in each.
+# The stages that are one stack of large products.
 DYNAMIC_STAGES = ("w2v_bert", "s2a_1layer_backbone", "s2a_full_backbone", "t2s_backbone")
 CONDITION_STAGES = ("s2a_1layer_condition", "s2a_full_condition", "t2s_condition")
 

@@ -1,0 +1,128 @@
+"""`python -m m8d.models.training`: every step of the recipe, and all of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(
+    name="python -m m8d.models.training",
+    help="Train a small checkpoint on synthetic speech. Every step goes on from where it was stopped.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Work = Annotated[Path, typer.Option(help="Folder of the corpus, the checkpoints and the logs.")]
+Minutes = Annotated[float, typer.Option(help="Training time of the step in all, earlier runs included.")]
+Threads = Annotated[int, typer.Option(help="CPU threads.")]
+DEFAULT_WORK = Path("work/training")
+MINUTES = {"features": 60.0, "latents": 25.0, "codec": 180.0, "s2a_1layer": 120.0, "s2a_full": 120.0, "t2s": 60.0}
+
+
+def run_steps(work: Path, minutes: dict[str, float], threads: int) -> None:
+    import torch
+
+    from m8d.models.training.recipe import Recipe
+
+    torch.set_num_threads(threads)
+    for step, budget in minutes.items():
+        typer.echo(f"{step}: until {budget:g} minutes")
+        Recipe(work).train(step, budget)
+
+
+@app.command()
+def corpus(
+    work: Work = DEFAULT_WORK,
+    text: Annotated[Path | None, typer.Option(help="Folder of fortune files. Default: Debian's.")] = None,
+    seed: Annotated[int, typer.Option(help="Draws speakers, sentences and what is held out.")] = 0,
+    scale: Annotated[float, typer.Option(help="Factor on the hours of speech.")] = 1.0,
+) -> None:
+    """Speak the corpus (needs flite, libespeak-ng, fortunes of Debian and hibari-tts of PyPI)."""
+    from m8d.models.training.corpus import FORTUNES, make_corpus
+
+    make_corpus(work / "corpus", text or FORTUNES, seed, scale)
+
+
+@app.command()
+def semantics(
+    work: Work = DEFAULT_WORK,
+    features_minutes: Minutes = MINUTES["features"],
+    latents_minutes: Minutes = MINUTES["latents"],
+    threads: Threads = 1,
+) -> None:
+    """Train W2V-BERT on phones, then RepCodec on its features."""
+    run_steps(work, {"features": features_minutes, "latents": latents_minutes}, threads)
+
+
+@app.command()
+def codec(work: Work = DEFAULT_WORK, minutes: Minutes = MINUTES["codec"], threads: Threads = 1) -> None:
+    """Train the acoustic encoder, quantizers and decoder."""
+    run_steps(work, {"codec": minutes}, threads)
+
+
+@app.command()
+def s2a(
+    work: Work = DEFAULT_WORK,
+    coarse_minutes: Minutes = MINUTES["s2a_1layer"],
+    fine_minutes: Minutes = MINUTES["s2a_full"],
+    threads: Threads = 1,
+) -> None:
+    """Train the 1-layer and the full S2A model on the codes of the encoders as they are."""
+    run_steps(work, {"s2a_1layer": coarse_minutes, "s2a_full": fine_minutes}, threads)
+
+
+@app.command()
+def t2s(work: Work = DEFAULT_WORK, minutes: Minutes = MINUTES["t2s"], threads: Threads = 1) -> None:
+    """Train T2S."""
+    run_steps(work, {"t2s": minutes}, threads)
+
+
+@app.command("all")
+def everything(
+    work: Work = DEFAULT_WORK,
+    scale: Annotated[float, typer.Option(help="Factor on every step's minutes.")] = 1.0,
+    threads: Threads = 1,
+) -> None:
+    """Corpus and every training step in order; what is finished is passed over."""
+    corpus(work)
+    run_steps(work, {step: budget * scale for step, budget in MINUTES.items()}, threads)
+
+
+@app.command()
+def status(work: Work = DEFAULT_WORK) -> None:
+    """Print how long each step has trained and its latest figures on held-out speech, as JSON lines."""
+    import json
+
+    from m8d.models.training.recipe import STEPS, Recipe
+
+    progress = Recipe(work).progress()
+    for step in STEPS:
+        log = work / step / "log.jsonl"
+        lines = [json.loads(line) for line in log.read_text().splitlines()] if log.exists() else []
+        figures = next((line for line in reversed(lines) if any(key.startswith("eval/") for key in line)), {})
+        typer.echo(json.dumps({"name": step, **progress.get(step, {}), **figures}))
+
+
+@app.command()
+def package(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint folder to make.")],
+    work: Work = DEFAULT_WORK,
+) -> None:
+    """Write the trained stages as a checkpoint in the published layout, in FP16."""
+    from m8d.models.errors import CheckpointError
+    from m8d.models.training.recipe import Recipe
+
+    try:
+        untrained = Recipe(work).package(output)
+    except CheckpointError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(2) from None
+    typer.echo(f"wrote {output}" + (f" with random weights in {', '.join(untrained)}" if untrained else ""))
+
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,36 @@
+"""Sizes of the small checkpoint: the official architecture at about a hundredth of its parameters."""
+
+from __future__ import annotations
+
+from m8d.models.config import (
+    AcousticDecoderConfig,
+    AcousticEncoderConfig,
+    ModelConfig,
+    S2AConfig,
+    SemanticCodecConfig,
+    T2SConfig,
+    W2VBertConfig,
+)
+
+SEMANTIC_CODES = 512
+ACOUSTIC_CODES = 512
+QUANTIZERS = 8
+
+SMALL = ModelConfig(
+    semantic_layer=3,
+    w2v_bert=W2VBertConfig(
+        hidden_size=128, intermediate_size=384, num_attention_heads=4, num_hidden_layers=3,
+        conv_depthwise_kernel_size=15, left_max_position_embeddings=32, right_max_position_embeddings=8,
+    ),
+    semantic_codec=SemanticCodecConfig(
+        codebook_size=SEMANTIC_CODES, hidden_size=128, vocos_dim=128, vocos_intermediate_dim=384, vocos_num_layers=3
+    ),
+    acoustic_encoder=AcousticEncoderConfig(d_model=8, up_ratios=(6, 5, 4, 4), out_channels=160),
+    acoustic_decoder=AcousticDecoderConfig(
+        n_fft=960, in_channels=160, num_quantizers=QUANTIZERS, codebook_size=ACOUSTIC_CODES, vocos_dim=224,
+        vocos_intermediate_dim=672, vocos_num_layers=6,
+    ),
+    s2a_1layer=S2AConfig(1, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
+    s2a_full=S2AConfig(QUANTIZERS, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
+    t2s=T2SConfig(160, 4, 4, SEMANTIC_CODES, 256),
+)  # fmt: skip
