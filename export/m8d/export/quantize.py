@@ -98,7 +98,7 @@ def quantize_dynamic(model: onnx.ModelProto, weights: Weights) -> None:
 
 
 def quantized_weight(weight: np.ndarray, axis: int, largest: int = INT8_MAX) -> tuple[np.ndarray, np.ndarray]:
-    """int8 weight within ±`largest`, and float32 scale of size 1 on all axes but `axis`; their product is the weight."""
+    """int8 weight within ±`largest`, float32 scale of size 1 on all axes but `axis`; their product is the weight."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     scale = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-12) / np.float32(largest)
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
