@@ -62,6 +62,14 @@ class Pipeline:
         opened = builtin_bundle() if bundle is None else Bundle.open(bundle)
         return cls(opened, SessionOptions(provider=provider, device=device, threads=threads), low_memory)
 
+    def preload(self, with_tts: bool = False) -> None:
+        """Opens every stage now, so that the first call is as quick as the later ones; for services.
+
+        Raises:
+            InputError: the pipeline was loaded with `low_memory`.
+        """
+        self.sessions.preload(with_tts)
+
     def sampling(self, **changes: Any) -> SamplingOptions:
         """The bundle's sampling options with `changes`; see `SamplingOptions`."""
         return SamplingOptions.of(self.bundle.manifest, **changes)

@@ -6,10 +6,12 @@ import threading
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from m8d.engines.bundle import Bundle, StageSpec
+from m8d.engines.bundle import TTS_STAGES, Bundle, StageSpec
+from m8d.engines.errors import InputError
 from m8d.engines.session import Arrays, Session, SessionOptions, open_session, resolve_provider
 
 
@@ -37,6 +39,16 @@ class StageSessions:
             return session.run(feeds, outputs)
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+    def preload(self, with_tts: bool = False) -> None:
+        """Opens every stage now, several at a time: most of it is copying weights into the layout of the products."""
+        if self.low_memory:
+            raise InputError("Low memory opens a stage when it is needed: drop low_memory, or do not preload.")
+        with self._lock, ThreadPoolExecutor() as pool:
+            skipped = {*self._open, *(() if with_tts else TTS_STAGES)}
+            missing = [stage for stage in self.bundle.manifest.stages if stage not in skipped]
+            opened = pool.map(lambda stage: open_session(self.bundle, stage, self.options), missing)
+            self._open |= dict(zip(missing, opened, strict=True))
 
     def stage(self, name: str) -> StageRunner:
         return StageRunner(self, name)

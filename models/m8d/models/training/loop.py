@@ -25,7 +25,7 @@ LOG_EVERY = 50  # steps
 class LoopOptions:
     """When a trainer stops (whichever comes first) and how it learns."""
 
-    minutes: float = 20.0  # of training in all, earlier runs included
+    minutes: float = 20.0  # of CPU time in all, earlier runs included: what else the machine does is not counted
     steps: int | None = None  # in all, earlier runs included
     seed: int = 0
     learning_rate: float = 1e-3
@@ -101,11 +101,11 @@ class Loop:
         saved = evaluated = self.seconds
         sums: dict[str, float] = {}
         while not self.finished():
-            started = time.monotonic()
+            started = time.process_time()
             self.trainer.prepare(self.step)
             for name, value in self.take_step().items():
                 sums[name] = sums.get(name, 0.0) + value
-            self.seconds += time.monotonic() - started
+            self.seconds += time.process_time() - started
             if self.step % LOG_EVERY == 0:
                 self.log({name: value / LOG_EVERY for name, value in sums.items()})
                 sums = {}

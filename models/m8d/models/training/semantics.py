@@ -28,6 +28,7 @@ from m8d.models.w2v_bert import W2VBert
 
 CROP = 100  # frames
 BATCH = 16
+WIDEST_BAND = 12  # mel bins
 
 
 class _Reverse(torch.autograd.Function):
@@ -85,13 +86,19 @@ def warp(log_mel: Tensor, factor: float) -> Tensor:
 
 
 def disturb(log_mel: Tensor, chance: np.random.Generator) -> Tensor:
-    """A random frequency warp, and steady noise 0 to 40 dB below the loud frames in three of four cases."""
-    log_mel = warp(log_mel, 2 ** chance.uniform(-0.17, 0.17))
+    """A random frequency warp, steady noise 0 to 40 dB below the loud frames in three of four cases, and in every other
+    case one band of frequencies silenced (SpecAugment, arXiv 1904.08779)."""
+    log_mel = warp(log_mel, 2 ** chance.uniform(-0.22, 0.22))
     if chance.random() < 0.75:
         level = log_mel.quantile(0.9) - chance.uniform(1.0, 9.0)
         tilt = torch.linspace(0, 1, MEL_BINS) * chance.uniform(-3.0, 3.0)
         ripple = torch.from_numpy(chance.normal(0, 0.5, log_mel.shape)).float()
         log_mel = torch.logaddexp(log_mel, level + tilt + ripple)
+    if chance.random() < 0.5:
+        width = int(chance.integers(1, WIDEST_BAND + 1))
+        start = int(chance.integers(MEL_BINS - width + 1))
+        log_mel = log_mel.clone()
+        log_mel[:, start : start + width] = log_mel.mean()
     return log_mel
 
 

@@ -17,13 +17,13 @@ ACOUSTIC_CODES = 512
 QUANTIZERS = 8
 
 SMALL = ModelConfig(
-    semantic_layer=3,
+    semantic_layer=4,
     w2v_bert=W2VBertConfig(
-        hidden_size=128, intermediate_size=384, num_attention_heads=4, num_hidden_layers=3,
+        hidden_size=144, intermediate_size=432, num_attention_heads=4, num_hidden_layers=4,
         conv_depthwise_kernel_size=15, left_max_position_embeddings=32, right_max_position_embeddings=8,
     ),
     semantic_codec=SemanticCodecConfig(
-        codebook_size=SEMANTIC_CODES, hidden_size=128, vocos_dim=128, vocos_intermediate_dim=384, vocos_num_layers=3
+        codebook_size=SEMANTIC_CODES, hidden_size=144, vocos_dim=128, vocos_intermediate_dim=384, vocos_num_layers=3
     ),
     acoustic_encoder=AcousticEncoderConfig(d_model=8, up_ratios=(6, 5, 4, 4), out_channels=160),
     acoustic_decoder=AcousticDecoderConfig(

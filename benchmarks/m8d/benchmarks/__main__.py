@@ -1,0 +1,151 @@
+"""`python -m m8d.benchmarks`: measurements, each written as JSON, and the report they make."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from m8d.engines.errors import InputError
+from m8d.engines.flags import command
+
+if TYPE_CHECKING:
+    from m8d.benchmarks.results import Result
+    from m8d.engines.bundle import Bundle
+
+app = typer.Typer(
+    name="python -m m8d.benchmarks",
+    help="Measure a bundle on this machine. BUNDLE may be `builtin`. Every command prints its tables and, last, its "
+    "figures as one JSON line.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Bundles = Annotated[list[Path], typer.Argument(help="Bundle folders; the first is the one that figures are about.")]
+Checkpoint = Annotated[Path | None, typer.Option(help="Also run the torch pipeline with this checkpoint.")]
+Output = Annotated[Path | None, typer.Option("--output", "-o", help="JSON file to write.")]
+Threads = Annotated[int, typer.Option(help="CPU threads; 0 leaves it to the backends.")]
+
+
+@dataclass(frozen=True)
+class Speech:
+    seconds: Annotated[float, typer.Option(help="Seconds of speech.")] = 2.0
+    prompt: Annotated[float, typer.Option(help="Seconds of the reference.")] = 1.0
+    threads: Threads = 0
+
+
+def latency(
+    bundles: Bundles,
+    spoken: Speech,
+    checkpoint: Checkpoint = None,
+    repeats: Annotated[int, typer.Option(help="Timed rounds.")] = 3,
+    quality: Annotated[list[str] | None, typer.Option(help="Schedules to convert with beside the default.")] = None,
+    provider: Annotated[str, typer.Option(help="As in m8d-run.")] = "cpu",
+    output: Output = None,
+) -> None:
+    """Time whole tasks and stages, beside the torch pipeline and the ceilings of this machine."""
+    from m8d.benchmarks.latency import LatencyOptions
+    from m8d.benchmarks.latency import latency as measure
+
+    qualities = ("fast", "turbo") if quality is None else tuple(quality)
+    options = LatencyOptions(spoken.seconds, spoken.prompt, repeats, qualities, provider, spoken.threads)
+    _finish(measure(_open(bundles), checkpoint, options), output)
+
+
+def memory(
+    bundles: Bundles,
+    spoken: Speech,
+    checkpoint: Checkpoint = None,
+    conversions: Annotated[int, typer.Option(help="Conversions of varying length to watch for growth.")] = 200,
+    output: Output = None,
+) -> None:
+    """Measure peak memory, and growth over many conversions."""
+    from m8d.benchmarks.memory import memory as measure
+
+    _finish(measure(_open(bundles), checkpoint, spoken.seconds, spoken.prompt, conversions, spoken.threads), output)
+
+
+def startup(
+    bundles: Bundles,
+    spoken: Speech,
+    checkpoint: Checkpoint = None,
+    repeats: Annotated[int, typer.Option(help="Timed rounds.")] = 3,
+    output: Output = None,
+) -> None:
+    """Time import, loading and the first conversion in new processes."""
+    from m8d.benchmarks.startup import startup as measure
+
+    _finish(measure(_open(bundles), checkpoint, spoken.seconds, spoken.prompt, repeats, spoken.threads), output)
+
+
+def parity(bundles: Bundles, spoken: Speech, output: Output = None) -> None:
+    """Compare bundles of smaller precisions with the first, stage by stage and as a whole."""
+    from m8d.benchmarks.parity import parity as measure
+
+    first, *others = _open(bundles)
+    if not others:
+        raise InputError("parity compares bundles with the first: received one, expected two or more.")
+    _finish(measure(first, others, spoken.seconds, spoken.prompt, spoken.threads), output)
+
+
+def scaling(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    seconds: Annotated[list[float] | None, typer.Option(help="A length; repeat for more.")] = None,
+    prompt: Annotated[float, typer.Option(help="Seconds of the reference.")] = 1.0,
+    quality: Annotated[str, typer.Option(help="Schedule, see m8d-run convert.")] = "default",
+    repeats: Annotated[int, typer.Option(help="Timed rounds.")] = 3,
+    threads: Threads = 0,
+    output: Output = None,
+) -> None:
+    """Measure how cost grows with length."""
+    from m8d.benchmarks.scaling import scaling as measure
+
+    lengths = sorted(seconds or [1.0, 2.0, 4.0, 8.0])
+    if len(lengths) < 2:
+        raise InputError("scaling fits a line: received one --seconds, expected two or more.")
+    _finish(measure(_open([bundle])[0], lengths, prompt, quality, repeats, threads), output)
+
+
+def report(
+    results: Annotated[list[Path], typer.Argument(help="JSON files that --output wrote.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, report.html and the plots.")],
+) -> None:
+    """Make a Markdown and an HTML page of results, with plots."""
+    from m8d.benchmarks.report import write_report
+    from m8d.benchmarks.results import read_result
+
+    write_report([read_result(path) for path in results], output)
+    typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
+
+
+for function in (latency, memory, startup, parity, scaling, report):
+    app.command(function.__name__)(command(function))
+
+
+def _open(paths: list[Path]) -> list[Bundle]:
+    from m8d.engines.builtin import builtin_bundle
+    from m8d.engines.bundle import Bundle
+
+    bundles = [builtin_bundle() if str(path) == "builtin" else Bundle.open(path) for path in paths]
+    names = [bundle.manifest.name for bundle in bundles]
+    if len(set(names)) < len(names):
+        raise InputError(f"Bundles need names of their own: received {', '.join(names)}. Build with --name.")
+    return bundles
+
+
+def _finish(result: Result, output: Path | None) -> None:
+    from m8d.benchmarks.report import markdown_tables
+
+    typer.echo(markdown_tables(result))
+    if output:
+        result.write(output)
+    typer.echo(json.dumps(result.figures))
+
+
+if __name__ == "__main__":
+    app()

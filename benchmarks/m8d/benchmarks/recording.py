@@ -1,0 +1,63 @@
+"""The stage calls of one conversion, recorded to be made again: under a profiler, or in another precision."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from m8d.engines.bundle import Bundle
+from m8d.engines.session import Arrays, SessionOptions
+from m8d.runtime import Pipeline
+from m8d.runtime.audio import Audio
+from m8d.runtime.decoder import Decoder, Decoding
+from m8d.runtime.encoder import Encoder
+from m8d.runtime.sampling import SamplingOptions
+from m8d.runtime.sessions import StageSessions
+
+
+@dataclass(frozen=True)
+class Call:
+    stage: str
+    feeds: Arrays
+    results: Arrays
+
+
+class RecordingSessions(StageSessions):
+    """Sessions that keep what goes in and out; `calls` grows with every run."""
+
+    def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
+        super().__init__(bundle, options)
+        self.calls: list[Call] = []
+
+    def run(self, stage: str, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
+        results = super().run(stage, feeds, outputs)
+        self.calls.append(Call(stage, dict(feeds), results))
+        return results
+
+
+@dataclass(frozen=True)
+class Recording:
+    calls: list[Call]
+    decoding: Decoding
+
+    def of(self, stage: str) -> list[Call]:
+        return [call for call in self.calls if call.stage == stage]
+
+    @property
+    def stages(self) -> list[str]:
+        """In the order of their first calls."""
+        return list(dict.fromkeys(call.stage for call in self.calls))
+
+
+def record_conversion(
+    bundle: Bundle, options: SessionOptions, source: Audio, reference: Audio, sampling: SamplingOptions
+) -> Recording:
+    pipeline = Pipeline(bundle, options)
+    sessions = RecordingSessions(bundle, options)
+    pipeline.sessions, pipeline.encoder, pipeline.decoder = sessions, Encoder(sessions), Decoder(sessions)
+    decoding = pipeline.convert(
+        (source.samples, source.sample_rate), (reference.samples, reference.sample_rate), sampling
+    )
+    return Recording(sessions.calls, decoding)

@@ -1,0 +1,25 @@
+"""Speech to measure with: the demo's two speakers, cut or repeated to a length."""
+
+from __future__ import annotations
+
+from importlib.resources import files
+
+import numpy as np
+import soundfile
+
+from m8d.runtime.audio import Audio
+
+
+def source(seconds: float) -> Audio:
+    """What is said."""
+    return _clip("source.flac", seconds)
+
+
+def reference(seconds: float) -> Audio:
+    """Another speaker."""
+    return _clip("reference.flac", seconds)
+
+
+def _clip(name: str, seconds: float) -> Audio:
+    samples, rate = soundfile.read(str(files("m8d.runtime") / "demo" / name), dtype="float32")
+    return Audio(np.resize(samples, round(seconds * rate)), rate)

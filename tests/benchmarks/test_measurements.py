@@ -1,0 +1,122 @@
+"""Every measurement on the built-in bundle: do the numbers mean what their names say?"""
+
+import numpy as np
+import pytest
+
+from m8d.benchmarks import speech
+from m8d.benchmarks.cost import profile
+from m8d.benchmarks.latency import LatencyOptions, latency
+from m8d.benchmarks.machine import ceilings, describe
+from m8d.benchmarks.memory import memory
+from m8d.benchmarks.parity import parity
+from m8d.benchmarks.recording import Call, record_conversion
+from m8d.benchmarks.scaling import fitted_exponent, scaling
+from m8d.benchmarks.startup import startup
+from m8d.benchmarks.timing import Timing, interleaved
+from m8d.engines.builtin import builtin_bundle
+from m8d.engines.bundle import Bundle
+from m8d.engines.errors import BundleError
+from m8d.engines.session import SessionOptions
+from m8d.runtime import Pipeline
+
+CPU = SessionOptions(provider="cpu")
+
+
+def test_variants_take_turns():
+    order = []
+    timings = interleaved({"a": lambda: order.append("a"), "b": lambda: order.append("b")}, repeats=2, warm_up=1)
+    assert order == ["a", "b"] * 3
+    assert [len(timings[name].seconds) for name in "ab"] == [2, 2]
+
+
+def test_timing_is_told_by_median_and_spread():
+    timing = Timing((1.0, 5.0, 2.0))
+    assert timing.median == 2.0
+    assert timing.spread == 2.0
+
+
+def test_operations_are_those_of_the_graph():
+    bundle = builtin_bundle()
+    spec = bundle.stage("s2a_1layer_head")
+    width, codes = spec.inputs[0].shape[-1], spec.outputs[0].shape[-1]
+    feeds = {"hidden": np.ones((1, 7, width), np.float32), "layer": np.array([0])}
+    cost = profile(bundle, "s2a_1layer_head", [Call("s2a_1layer_head", feeds, {})] * 3)
+    assert cost.flops == 3 * 2 * 7 * width * codes
+    assert cost.bytes > 3 * 4 * width * codes
+    assert cost.kernels % 3 == 0
+
+
+def test_recording_is_the_conversion():
+    bundle = builtin_bundle()
+    pipeline = Pipeline(bundle, CPU)
+    source, reference = speech.source(0.5), speech.reference(0.4)
+    recording = record_conversion(bundle, CPU, source, reference, pipeline.sampling(coarse_steps=3))
+    alone = pipeline.decode(
+        pipeline.encoder.encode(source).latents, pipeline.voice(reference), pipeline.sampling(coarse_steps=3)
+    )
+    np.testing.assert_array_equal(recording.decoding.acoustic_codes, alone.acoustic_codes)
+    assert len(recording.of("s2a_1layer_backbone")) == 3
+    assert recording.stages[0] == "front_end"
+    assert recording.stages[-1] == "acoustic_decoder"
+
+
+def test_latency_tells_stages_and_the_torch_pipeline(odd_checkpoint, odd_bundle):
+    options = LatencyOptions(0.5, 0.4, repeats=1, qualities=("turbo",), threads=1)
+    result = latency([odd_bundle], odd_checkpoint.folder, options)
+    whole = {(row["pipeline"], row["task"], row["quality"]): row for row in result.tables["Whole tasks"]}
+    name = odd_bundle.manifest.name
+    assert whole[name, "convert", "default"]["codes as in it"] >= 0.99
+    assert whole["torch", "convert", "default"]["times torch"] == 1
+    assert whole[name, "convert", "turbo"]["seconds"] > 0
+    assert result.figures["codes equal to torch"] >= 0.99
+    stages = {row["stage"]: row for row in result.tables[f"Stages of a conversion with {name}"]}
+    assert stages["s2a_full_backbone"]["GFLOP"] > stages["s2a_full_head"]["GFLOP"] > 0
+    assert sum(row["share"] for row in stages.values()) == pytest.approx(1, abs=0.2)
+
+
+def test_exponent_of_a_square_law():
+    assert fitted_exponent([1, 2, 4], [3, 12, 48]) == pytest.approx(2)
+
+
+def test_scaling_covers_every_length_and_task():
+    rows = scaling(builtin_bundle(), [0.5, 1.0], 0.3, "turbo", 1, 1).tables["Cost against length"]
+    assert {(row["task"], row["audio s"]) for row in rows} == {(t, s) for t in ("encode", "decode") for s in (0.5, 1.0)}
+
+
+def test_parity_of_a_bundle_with_itself_is_perfect(tiny_bundle):
+    result = parity(builtin_bundle(), [builtin_bundle()], 0.5, 0.4, 0)
+    assert all(row["largest error"] == 0 and row["equal codes"] in (None, 1.0) for row in result.tables["Stages"])
+    assert result.tables["Whole bundles"][0]["same likeliest code"] == 1
+    with pytest.raises(BundleError, match="of another model"):
+        parity(builtin_bundle(), [tiny_bundle], 0.5, 0.4, 0)
+
+
+def test_processes_reach_their_milestones_in_order():
+    rows = startup([builtin_bundle()], None, 0.3, 0.3, 1, 1).tables["Seconds from process start"]
+    times = [rows[0][name] for name in ("imported", "opened", "loaded", "first conversion")]
+    assert times == sorted(times)
+
+
+def test_memory_watches_for_growth():
+    result = memory([builtin_bundle()], None, 0.3, 0.3, conversions=8, threads=1)
+    peak, low = result.tables["Peak resident memory of one conversion"]
+    assert peak["mode"] == ""
+    assert low["mode"] == "--low-memory"
+    assert peak["peak GB"] > 0.05
+    assert len(result.tables["Resident memory over conversions of varying length"]) == 8
+
+
+def test_machine_and_ceilings():
+    facts = describe()
+    assert facts["cores"] >= 1
+    assert "onnxruntime" in facts["versions"]
+    limits = ceilings(1)
+    assert limits.gemm > 1e8
+    assert limits.bandwidth > 1e7
+
+
+def test_bundle_is_opened_whole():
+    bundle: Bundle = builtin_bundle()
+    pipeline = Pipeline(bundle, CPU)
+    pipeline.preload()
+    assert set(bundle.manifest.stages) - set(pipeline.sessions._open) == {"t2s_condition", "t2s_backbone", "t2s_head"}
