@@ -50,12 +50,10 @@ def test_recording_is_the_conversion():
     bundle = builtin_bundle()
     pipeline = Pipeline(bundle, CPU)
     source, reference = speech.source(0.5), speech.reference(0.4)
-    recording = record_conversion(bundle, CPU, source, reference, pipeline.sampling(coarse_steps=3))
-    alone = pipeline.decode(
-        pipeline.encoder.encode(source).latents, pipeline.voice(reference), pipeline.sampling(coarse_steps=3)
-    )
+    recording = record_conversion(bundle, CPU, 0.5, 0.4)
+    alone = pipeline.decode(pipeline.encoder.encode(source).latents, pipeline.voice(reference), pipeline.sampling())
     np.testing.assert_array_equal(recording.decoding.acoustic_codes, alone.acoustic_codes)
-    assert len(recording.of("s2a_1layer_backbone")) == 3
+    assert 0 < len(recording.of("s2a_1layer_backbone")) <= bundle.manifest.sampling.coarse_steps
     assert recording.stages[0] == "front_end"
     assert recording.stages[-1] == "acoustic_decoder"
 
@@ -69,9 +67,10 @@ def test_latency_tells_stages_and_the_torch_pipeline(odd_checkpoint, odd_bundle)
     assert whole["torch", "convert", "default"]["times torch"] == 1
     assert whole[name, "convert", "turbo"]["seconds"] > 0
     assert result.figures["codes equal to torch"] >= 0.99
-    stages = {row["stage"]: row for row in result.tables[f"Stages of a conversion with {name}"]}
+    stages = {row["stage"]: row for row in result.tables[f"Stages of {name}"]}
     assert stages["s2a_full_backbone"]["GFLOP"] > stages["s2a_full_head"]["GFLOP"] > 0
-    assert sum(row["share"] for row in stages.values()) == pytest.approx(1, abs=0.2)
+    assert sum(row["share"] for row in stages.values() if row["task"] == "convert") == pytest.approx(1, abs=0.2)
+    assert stages["t2s_backbone"]["task"] == "speak"
 
 
 def test_exponent_of_a_square_law():

@@ -6,6 +6,7 @@ import pytest
 from typer.testing import CliRunner
 
 from m8d.benchmarks.__main__ import app
+from m8d.benchmarks.projection import projection
 from m8d.benchmarks.report import write_report
 from m8d.benchmarks.results import Result, read_result
 from m8d.engines.errors import InputError
@@ -74,3 +75,30 @@ def test_bad_input_is_one_line_and_status_2(arguments, message):
     assert done.exit_code == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def latency_result(**row):
+    stage = {"stage": "w2v_bert", "task": "convert", "GFLOP": 1.0, "GB moved": 0.001, "kernels": 1, **row}
+    spoken = {**stage, "stage": "t2s_backbone", "task": "speak"}
+    return Result("latency", {"seconds": 2.0, "prompt": 1.0}, {"Stages of x": [stage, spoken]}, {})
+
+
+@pytest.mark.parametrize(
+    ("row", "bound"),
+    [({"GFLOP": 1e6}, "compute"), ({"GB moved": 1e3}, "bandwidth"), ({"kernels": 10**6}, "launch")],
+)
+def test_projection_finds_the_bound(row, bound):
+    result = projection(latency_result(**row))
+    device = result.tables["Expected"][0]
+    assert device[f"bound by {bound}"] == 1
+    assert len(result.tables["Work"]) == 1
+
+
+def test_projection_is_arithmetic():
+    device = projection(latency_result(GFLOP=1e3)).tables["Expected"][0]
+    assert device["RTF"] == pytest.approx(1e12 / (989e12 * 0.5) / 2)
+
+
+def test_projection_of_another_result_is_refused(scaling_result):
+    with pytest.raises(InputError, match="needs a latency result"):
+        projection(scaling_result)

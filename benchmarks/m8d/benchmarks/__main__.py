@@ -111,6 +111,16 @@ def scaling(
     _finish(measure(_open([bundle])[0], lengths, prompt, quality, repeats, threads), output)
 
 
+def project(
+    latency_result: Annotated[Path, typer.Argument(help="JSON that `latency --output` wrote.")], output: Output = None
+) -> None:
+    """Estimate, on paper, what the measured conversion costs on other devices."""
+    from m8d.benchmarks.projection import projection
+    from m8d.benchmarks.results import read_result
+
+    _finish(projection(read_result(latency_result)), output)
+
+
 def report(
     results: Annotated[list[Path], typer.Argument(help="JSON files that --output wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, report.html and the plots.")],
@@ -123,7 +133,7 @@ def report(
     typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
 
 
-for function in (latency, memory, startup, parity, scaling, report):
+for function in (latency, memory, startup, parity, scaling, project, report):
     app.command(function.__name__)(command(function))
 
 

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from m8d.benchmarks import speech
 from m8d.benchmarks.probe import run_probe
 from m8d.benchmarks.results import Result, Row
+from m8d.benchmarks.tasks import Tasks
 from m8d.engines.bundle import Bundle
 from m8d.engines.session import SessionOptions
 from m8d.runtime import Pipeline
-from m8d.runtime.quality import schedule
 
 SHORTEST, LONGEST = 0.3, 4.0  # seconds of speech in the growth test
 SETTLED = 0.25  # share of the conversions after which the arena has met every size
@@ -54,12 +53,10 @@ def _size(bundle: Bundle) -> int:
 def growth(bundle: Bundle, conversions: int, threads: int) -> list[Row]:
     """Resident memory after each of `conversions` turbo conversions of random length, in this process."""
     pipeline = Pipeline(bundle, SessionOptions(provider="cpu", threads=threads))
-    sampling = pipeline.sampling(**schedule("turbo", bundle.manifest.model.num_quantizers))
     chance = np.random.default_rng(0)
     rows = []
     for number in range(1, conversions + 1):
-        source, reference = (speech.source(chance.uniform(SHORTEST, LONGEST)), speech.reference(chance.uniform(0.3, 2)))
-        pipeline.convert((source.samples, source.sample_rate), (reference.samples, reference.sample_rate), sampling)
+        Tasks(pipeline, chance.uniform(SHORTEST, LONGEST), chance.uniform(SHORTEST, 2)).converting("turbo")()
         rows.append({"conversions": number, "resident MB": resident_bytes() / 1e6})
     return rows
 

@@ -6,14 +6,11 @@ from itertools import pairwise
 
 import numpy as np
 
-from m8d.benchmarks import speech
 from m8d.benchmarks.recording import Call, Recording, record_conversion
 from m8d.benchmarks.results import Result, Row
 from m8d.engines.bundle import Bundle
 from m8d.engines.errors import BundleError
 from m8d.engines.session import OnnxRuntimeSession, Session, SessionOptions
-from m8d.runtime import Pipeline
-from m8d.runtime.sampling import SamplingOptions
 
 
 def parity(reference: Bundle, others: list[Bundle], seconds: float, prompt: float, threads: int) -> Result:
@@ -27,8 +24,7 @@ def parity(reference: Bundle, others: list[Bundle], seconds: float, prompt: floa
     for other in others:
         if other.manifest.model != reference.manifest.model:
             raise BundleError(f"{other.folder} is of another model than {reference.folder}: nothing to compare.")
-    spoken, voice = speech.source(seconds), speech.reference(prompt)
-    recording = record_conversion(reference, options, spoken, voice, _sampling(reference, options))
+    recording = record_conversion(reference, options, seconds, prompt)
     rows: list[Row] = []
     wholes: list[Row] = []
     for other in others:
@@ -40,17 +36,13 @@ def parity(reference: Bundle, others: list[Bundle], seconds: float, prompt: floa
                 "share of size": size / _megabytes(reference, stage),
                 **_compare(session, recording.of(stage)),
             })  # fmt: skip
-        whole = record_conversion(other, options, spoken, voice, _sampling(other, options))
+        whole = record_conversion(other, options, seconds, prompt)
         wholes.append(_whole(other, reference, recording, whole, options))
     figures = {
         f"{row['bundle']}, {key}": row[key] for row in wholes for key in ("share of size", "same likeliest code")
     }
     settings = {"reference": reference.manifest.name, "seconds": seconds, "prompt": prompt, "threads": threads}
     return Result("parity", settings, {"Whole bundles": wholes, "Stages": rows}, figures)
-
-
-def _sampling(bundle: Bundle, options: SessionOptions) -> SamplingOptions:
-    return Pipeline(bundle, options).sampling()
 
 
 def _megabytes(bundle: Bundle, stage: str) -> float:

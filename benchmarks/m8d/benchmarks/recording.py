@@ -7,13 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from m8d.benchmarks.tasks import Tasks
 from m8d.engines.bundle import Bundle
 from m8d.engines.session import Arrays, SessionOptions
 from m8d.runtime import Pipeline
-from m8d.runtime.audio import Audio
 from m8d.runtime.decoder import Decoder, Decoding
 from m8d.runtime.encoder import Encoder
-from m8d.runtime.sampling import SamplingOptions
 from m8d.runtime.sessions import StageSessions
 
 
@@ -37,6 +36,13 @@ class RecordingSessions(StageSessions):
         return results
 
 
+def recording_pipeline(bundle: Bundle, options: SessionOptions) -> tuple[Pipeline, RecordingSessions]:
+    """A pipeline all of whose stage calls are kept."""
+    pipeline, sessions = Pipeline(bundle, options), RecordingSessions(bundle, options)
+    pipeline.sessions, pipeline.encoder, pipeline.decoder = sessions, Encoder(sessions), Decoder(sessions)
+    return pipeline, sessions
+
+
 @dataclass(frozen=True)
 class Recording:
     calls: list[Call]
@@ -51,13 +57,6 @@ class Recording:
         return list(dict.fromkeys(call.stage for call in self.calls))
 
 
-def record_conversion(
-    bundle: Bundle, options: SessionOptions, source: Audio, reference: Audio, sampling: SamplingOptions
-) -> Recording:
-    pipeline = Pipeline(bundle, options)
-    sessions = RecordingSessions(bundle, options)
-    pipeline.sessions, pipeline.encoder, pipeline.decoder = sessions, Encoder(sessions), Decoder(sessions)
-    decoding = pipeline.convert(
-        (source.samples, source.sample_rate), (reference.samples, reference.sample_rate), sampling
-    )
-    return Recording(sessions.calls, decoding)
+def record_conversion(bundle: Bundle, options: SessionOptions, seconds: float, prompt: float) -> Recording:
+    pipeline, sessions = recording_pipeline(bundle, options)
+    return Recording(sessions.calls, Tasks(pipeline, seconds, prompt).converting()())

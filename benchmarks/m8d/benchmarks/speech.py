@@ -9,6 +9,8 @@ import soundfile
 
 from m8d.runtime.audio import Audio
 
+REFERENCE_TEXT = "Glue the sheet to the dark blue background."
+
 
 def source(seconds: float) -> Audio:
     """What is said."""
