@@ -9,13 +9,14 @@ from m8d.benchmarks.latency import LatencyOptions, latency
 from m8d.benchmarks.machine import ceilings, describe
 from m8d.benchmarks.memory import memory
 from m8d.benchmarks.parity import parity
+from m8d.benchmarks.probe import run_probe
 from m8d.benchmarks.recording import Call, record_conversion
 from m8d.benchmarks.scaling import fitted_exponent, scaling
 from m8d.benchmarks.startup import startup
 from m8d.benchmarks.timing import Timing, interleaved
 from m8d.engines.builtin import builtin_bundle
 from m8d.engines.bundle import Bundle
-from m8d.engines.errors import BundleError
+from m8d.engines.errors import BundleError, M8DError
 from m8d.engines.session import SessionOptions
 from m8d.runtime import Pipeline
 
@@ -96,13 +97,19 @@ def test_processes_reach_their_milestones_in_order():
     assert times == sorted(times)
 
 
-def test_memory_watches_for_growth():
-    result = memory([builtin_bundle()], None, 0.3, 0.3, conversions=8, threads=1)
-    peak, low = result.tables["Peak resident memory of one conversion"]
+def test_memory_beside_torch_and_growth(odd_checkpoint):
+    result = memory([builtin_bundle()], odd_checkpoint.folder, 0.3, 0.3, conversions=8, threads=1)
+    peak, low, torch = result.tables["Peak resident memory of one conversion"]
+    assert torch["peak GB"] > peak["peak GB"]
     assert peak["mode"] == ""
     assert low["mode"] == "--low-memory"
     assert peak["peak GB"] > 0.05
     assert len(result.tables["Resident memory over conversions of varying length"]) == 8
+
+
+def test_failed_process_is_one_error(tmp_path):
+    with pytest.raises(M8DError, match="in a process of its own failed: "):
+        run_probe("runtime", str(tmp_path), 0.3, 0.3)
 
 
 def test_machine_and_ceilings():

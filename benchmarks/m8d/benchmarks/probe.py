@@ -7,11 +7,13 @@ the process was asked for. Imports what a user's program would, when it would.
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+from m8d.engines.errors import M8DError
 
 TASKS = ("runtime", "torch")
 
@@ -25,7 +27,9 @@ def run_probe(
     """
     command = [sys.executable, "-m", "m8d.benchmarks.probe", repr(time.time()), task, path, str(seconds), str(prompt),
                str(int(low_memory)), str(threads)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        raise M8DError(f"Measuring {path} in a process of its own failed: {done.stderr.strip().splitlines()[-1]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -46,8 +50,6 @@ def _runtime(path: str, seconds: float, prompt: float, low_memory: bool, threads
 
 
 def _torch(path: str, seconds: float, prompt: float, low_memory: bool, threads: int, reached: Any) -> None:
-    from pathlib import Path
-
     from m8d.benchmarks import speech
     from m8d.benchmarks.baseline import Baseline
     from m8d.models.config import ModelConfig
@@ -56,7 +58,7 @@ def _torch(path: str, seconds: float, prompt: float, low_memory: bool, threads: 
     reached("imported")
     baseline = Baseline(Path(path), threads)
     reached("loaded")
-    layers = ModelConfig.read(Path(path)).acoustic_decoder.num_quantizers
+    layers = ModelConfig.from_checkpoint(Path(path)).acoustic_decoder.num_quantizers
     options = SamplingOptions(40, (16, *[1] * (layers - 2)), 0.0, 2.5, 0.75, 1.5, 0.02, 2.0, "cosine")
     baseline.decode(speech.source(seconds), speech.reference(prompt), options)
     reached("first conversion")
@@ -71,8 +73,13 @@ def main() -> None:
 
     run = {"runtime": _runtime, "torch": _torch}[task]
     run(path, float(seconds), float(prompt), bool(int(low_memory)), int(threads), reached)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    print(json.dumps({**milestones, "peak bytes": peak}))
+    print(json.dumps({**milestones, "peak bytes": _peak_bytes()}))
+
+
+def _peak_bytes() -> int:
+    """Of this process (Linux). `getrusage` would say no less than what its parent held when it started it."""
+    status = Path("/proc/self/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
