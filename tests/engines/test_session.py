@@ -1,5 +1,7 @@
 """A session refuses what it cannot do, and says what it was given."""
 
+import dataclasses
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -36,6 +38,14 @@ def test_auto_takes_the_cpu_here():
 def test_unknown_stage():
     with pytest.raises(BundleError, match="has no stage vocoder"):
         OnnxRuntimeSession(builtin_bundle(), "vocoder", ON_CPU)
+
+
+def test_bf16_needs_a_gpu():
+    bundle = builtin_bundle()
+    stage = dataclasses.replace(bundle.stage("w2v_bert"), precision="bf16")
+    manifest = dataclasses.replace(bundle.manifest, stages={**bundle.manifest.stages, "w2v_bert": stage})
+    with pytest.raises(ProviderError, match=r"w2v_bert computes in bf16.*--precision fp32"):
+        OnnxRuntimeSession(dataclasses.replace(bundle, manifest=manifest), "w2v_bert", ON_CPU)
 
 
 @pytest.fixture(scope="module")

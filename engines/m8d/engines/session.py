@@ -84,6 +84,11 @@ class OnnxRuntimeSession:
         ort = import_onnxruntime()
         self.stage, self.spec = stage, bundle.stage(stage)
         self.provider = resolve_provider(options)
+        if self.spec.precision == "bf16" and self.provider == "cpu":
+            raise ProviderError(
+                f"Stage {stage} computes in bf16, which ONNX Runtime cannot do on the CPU. Use a GPU provider, or a "
+                "bundle built with --precision fp32."
+            )
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.log_severity_level = REPORT_ERRORS_ONLY

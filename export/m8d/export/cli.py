@@ -41,7 +41,10 @@ def build(
         ),
     ] = None,
     precision: Annotated[
-        str, typer.Option(help="fp32; int8 computes with integers; fp16-storage and int8-storage shrink files alone.")
+        str,
+        typer.Option(
+            help="fp32; fp16 or bf16 (for GPUs); int8 (integer products); fp16-storage, int8-storage (smaller files)."
+        ),
     ] = "fp32",
     check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
 ) -> None:

@@ -42,7 +42,7 @@ def store_int8(model: onnx.ModelProto, weights: Weights) -> None:
     """Quarters the weights' bytes, one scale per output channel; arithmetic stays float32."""
     graph = model.graph
     _gather_weights(graph, weights)
-    uses = _uses(graph)
+    uses = consumers(graph)
     for name in list(weights):
         axis = _scaled_axis(uses.get(name, []), name, weights[name].ndim)
         if axis is None:
@@ -63,7 +63,7 @@ def quantize_dynamic(model: onnx.ModelProto, weights: Weights) -> None:
     """
     graph = model.graph
     _gather_weights(graph, weights)
-    uses = _uses(graph)
+    uses = consumers(graph)
     products = {
         name
         for name, weight in weights.items()
@@ -123,7 +123,8 @@ def _store_half(graph: onnx.GraphProto, weights: Weights, name: str) -> None:
     graph.node.insert(0, helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
 
 
-def _uses(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+def consumers(graph: onnx.GraphProto) -> dict[str, list[onnx.NodeProto]]:
+    """The nodes that read each value."""
     uses: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in dict.fromkeys(node.input):

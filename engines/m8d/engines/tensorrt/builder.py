@@ -20,10 +20,12 @@ class BuilderOptions:
     """Attributes:
     optimization_level: 0 (quick build) … 5 (fast plan); None is the library's default.
     workspace: MiB of scratch memory that kernels may use; None is all there is.
+    tf32: allow TensorFloat-32 in FP32 products; faster, and some codes change.
     """
 
     optimization_level: int | None = None
     workspace: int | None = None
+    tf32: bool = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,8 @@ class PlanBuilder:
             for i, capability in enumerate(self.target.capabilities):
                 name = f"SM{capability.replace('.', '')}"
                 config.set_compute_capability(getattr(trt.ComputeCapability, name), i)
+        if not self.options.tf32:  # which is on by default
+            config.clear_flag(trt.BuilderFlag.TF32)
         if self.options.optimization_level is not None:
             config.builder_optimization_level = self.options.optimization_level
         if self.options.workspace is not None:
