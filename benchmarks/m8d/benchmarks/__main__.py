@@ -111,6 +111,24 @@ def scaling(
     _finish(measure(_open([bundle])[0], lengths, prompt, quality, repeats, threads), output)
 
 
+def quality(
+    bundles: Bundles,
+    speech: Annotated[Path, typer.Option(help="Folder of `python -m m8d.models.training corpus`.")],
+    split: Annotated[str, typer.Option(help="Its split: seen or unseen speakers.")] = "unseen",
+    count: Annotated[int, typer.Option(help="Clips to judge.")] = 24,
+    schedules: Annotated[list[str] | None, typer.Option("--quality", help="Schedules to convert with.")] = None,
+    whisper: Annotated[Path | None, typer.Option(help="CTranslate2 folder of the recogniser.")] = None,
+    threads: Threads = 0,
+    output: Output = None,
+) -> None:
+    """Judge reconstruction, conversion and speech from text: words, voice, cleanness."""
+    from m8d.benchmarks.judges import Judges
+    from m8d.benchmarks.quality import quality as measure
+
+    names = tuple(schedules or ("default", "fast", "turbo"))
+    _finish(measure(_open(bundles), speech, split, count, names, Judges(whisper), threads), output)
+
+
 def project(
     latency_result: Annotated[Path, typer.Argument(help="JSON that `latency --output` wrote.")], output: Output = None
 ) -> None:
@@ -133,7 +151,7 @@ def report(
     typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
 
 
-for function in (latency, memory, startup, parity, scaling, project, report):
+for function in (latency, memory, startup, parity, scaling, quality, project, report):
     app.command(function.__name__)(command(function))
 
 

@@ -108,7 +108,7 @@ class _Measured:
             self.codes[name] = default().acoustic_codes
 
         self.calls[name, "convert", "default"] = self._watched(pipeline, "convert", convert)
-        if tasks.can_speak:
+        if bundle.speaks:
             self.calls[name, "speak", ""] = self._watched(pipeline, "speak", tasks.speak)
 
     def _watched(self, pipeline: Pipeline, task: str, call: Callable[[], None]) -> Callable[[], None]:
@@ -132,7 +132,7 @@ class _Measured:
         tasks = Tasks(pipeline, self.options.seconds, self.options.prompt)
         tasks.converting()()
         watched = {call.stage: "convert" for call in sessions.calls}
-        if tasks.can_speak:
+        if self.first.speaks:
             converted = len(sessions.calls)
             tasks.speak()
             watched |= dict.fromkeys(TTS_STAGES, "speak")

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from m8d.benchmarks import speech
-from m8d.engines.bundle import PHONES_FILE
 from m8d.runtime import Pipeline
 from m8d.runtime.decoder import Decoding
 from m8d.runtime.quality import schedule
@@ -36,10 +35,6 @@ class Tasks:
         return lambda: self.pipeline.convert(
             (source.samples, source.sample_rate), (voice.samples, voice.sample_rate), sampling
         )
-
-    @property
-    def can_speak(self) -> bool:
-        return PHONES_FILE in self.pipeline.bundle.manifest.files
 
     def speak(self) -> None:
         voice = speech.reference(self.prompt)

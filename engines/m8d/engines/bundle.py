@@ -253,6 +253,11 @@ class Bundle:
     def has_tts(self) -> bool:
         return any(name in self.manifest.stages for name in TTS_STAGES)
 
+    @property
+    def speaks(self) -> bool:
+        """Whether it has text to speech and the phone table that this needs."""
+        return self.has_tts and PHONES_FILE in self.manifest.files
+
     def stage(self, name: str) -> StageSpec:
         if name not in self.manifest.stages:
             raise BundleError(
