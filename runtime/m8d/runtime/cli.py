@@ -7,6 +7,7 @@ import typer
 from m8d.runtime.commands.convert import convert, reconstruct
 from m8d.runtime.commands.info import info
 from m8d.runtime.commands.latents import decode, encode, interpolate
+from m8d.runtime.commands.stream import stream
 from m8d.runtime.commands.tts import tts
 from m8d.runtime.commands.voice import voice
 
@@ -18,7 +19,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (convert, reconstruct, tts, encode, decode, interpolate, voice, info):
+for function in (convert, reconstruct, stream, tts, encode, decode, interpolate, voice, info):
     app.command()(function)
 
 

@@ -32,6 +32,25 @@ class Encoder:
 
     def encode(self, audio: Audio, with_features: bool = False) -> Encoding:
         """Raises `InputError` when the audio is shorter than the front end needs (35 ms)."""
+        return self.encode_batch([audio], with_features)[0]
+
+    def encode_batch(self, audios: list[Audio], with_features: bool = False) -> list[Encoding]:
+        """Several at once, the shorter ones padded; each comes out as it would alone."""
+        sounds = [self._checked(audio) for audio in audios]
+        pcm = np.zeros((len(sounds), max(map(len, sounds))), np.float32)
+        for row, sound in zip(pcm, sounds, strict=True):
+            row[: len(sound)] = sound
+        lengths = np.array([len(sound) for sound in sounds])
+        front = self.sessions.run("front_end", {"pcm": pcm, "lengths": lengths})
+        inputs = {name: front[name] for name in ("input_features", "attention_mask")}
+        features = self.sessions.run("w2v_bert", inputs)["features"]
+        frames = front["frames"]
+        latents = self.sessions.run("semantic_encoder", {"features": features, "frames": frames})["latents"]
+        return [
+            Encoding(latents[i, :size], features[i, :size] if with_features else None) for i, size in enumerate(frames)
+        ]
+
+    def _checked(self, audio: Audio) -> np.ndarray:
         pcm = audio.resampled(self.model.semantic_sample_rate)
         shortest = self.model.min_semantic_samples
         if len(pcm) < shortest:
@@ -39,12 +58,7 @@ class Encoder:
                 f"The audio is too short: received {audio.seconds * 1000:.1f} ms, "
                 f"expected at least {1000 * shortest / self.model.semantic_sample_rate:g} ms."
             )
-        front = self.sessions.run("front_end", {"pcm": pcm[None], "lengths": np.array([len(pcm)])})
-        features = self.sessions.run("w2v_bert", {name: front[name] for name in ("input_features", "attention_mask")})[
-            "features"
-        ]
-        latents = self.sessions.run("semantic_encoder", {"features": features, "frames": front["frames"]})["latents"]
-        return Encoding(latents[0], features[0] if with_features else None)
+        return pcm
 
     def semantic_codes(self, latents: np.ndarray, metric: str = "cosine") -> np.ndarray:
         """Nearest codes `(T,)` int64 of latents `(T, D)`."""

@@ -50,12 +50,12 @@ class Metis8dEncoder:
         return self._semantic_codes(audio), self.pipeline.encoder.acoustic_codes(audio)[None]
 
     def _encode(self, audio: Audio) -> tuple[np.ndarray, np.ndarray]:
-        encoding = self.pipeline.encoder.encode(audio, with_features=True)
+        encoding = self.pipeline.encode_audio(audio, with_features=True)
         assert encoding.features is not None
         return encoding.features[None], encoding.latents[None]
 
     def _semantic_codes(self, audio: Audio) -> np.ndarray:
-        return self.pipeline.encoder.semantic_codes(self.pipeline.encoder.encode(audio).latents)[None]
+        return self.pipeline.encoder.semantic_codes(self.pipeline.encode_audio(audio).latents)[None]
 
 
 class Metis8dDecoder:

@@ -19,10 +19,12 @@ from m8d.engines.session import SessionOptions
 from m8d.runtime.audio import Audio, as_audio
 from m8d.runtime.decoder import Decoder, Decoding, Voice
 from m8d.runtime.encoder import Encoder, Encoding
+from m8d.runtime.long_audio import LONG, LONG_SECONDS, acoustic_codes_long, encode_long, in_blocks, speak_long
 from m8d.runtime.masked_decoding import Progress
 from m8d.runtime.sampling import SamplingOptions
 from m8d.runtime.sessions import StageSessions
 from m8d.runtime.speaker import Prompt, Speaker, SpeakingOptions, Speech
+from m8d.runtime.streaming import LatentStream, Stream, StreamOptions
 
 
 def _silent(steps: int) -> None:
@@ -136,13 +138,26 @@ class Pipeline:
             sample_rate: Hz, any.
             with_features: also return the 1024-D features.
         """
-        return self.encoder.encode(as_audio(samples, sample_rate), with_features)
+        return self.encode_audio(as_audio(samples, sample_rate), with_features)
+
+    def encode_audio(self, audio: Audio, with_features: bool = False) -> Encoding:
+        """The same for `Audio`. Above `LONG_SECONDS` in blocks that hear their surroundings; see `long_audio`."""
+        encode = encode_long if audio.seconds > LONG_SECONDS else Encoder.encode
+        return encode(self.encoder, audio, with_features)
+
+    def acoustic_codes(self, audio: Audio) -> np.ndarray:
+        """Codes `(T, Q)` of the acoustic codec, of audio of any length."""
+        if audio.seconds > LONG_SECONDS:
+            return acoustic_codes_long(self.encoder, audio)
+        return self.encoder.acoustic_codes(audio)
 
     def encode_prompt(self, samples: np.ndarray, sample_rate: int, latent_metric: str = "cosine") -> Voice:
         """A reference voice, ready for any number of conversions."""
         return self.voice(as_audio(samples, sample_rate), latent_metric)
 
     def voice(self, audio: Audio, latent_metric: str = "cosine") -> Voice:
+        """The same for `Audio`, of which the first `LONG_SECONDS` are used."""
+        audio = Audio(audio.samples[: round(LONG_SECONDS * audio.sample_rate)], audio.sample_rate)
         semantic = self.encoder.semantic_codes(self.encoder.encode(audio).latents, latent_metric)
         acoustic = self.encoder.acoustic_codes(audio)
         return Voice(semantic, acoustic).cut(len(semantic))
@@ -154,10 +169,53 @@ class Pipeline:
         options: SamplingOptions | None = None,
         progress: Progress = _silent,
     ) -> Decoding:
-        """Latents `(T, D)` → 24 kHz speech of T * 480 samples, in `voice` where there is one."""
+        """Latents `(T, D)` → 24 kHz speech of T * 480 samples, in `voice` where there is one.
+
+        Above `LONG_SECONDS` in blocks, each a continuation of the one before.
+        """
         options = options or self.sampling()
-        codes = self.encoder.semantic_codes(self._checked(latents), options.latent_metric)
+        latents = self._checked(latents)
+        frame_rate = self.bundle.manifest.model.frame_rate
+        if len(latents) > LONG_SECONDS * frame_rate:
+            blocks = in_blocks(latents, frame_rate)
+            return speak_long(self.encoder, self.decoder, blocks, voice, options, progress)
+        codes = self.encoder.semantic_codes(latents, options.latent_metric)
         return self.decoder.decode(codes, voice, options, progress)
+
+    def revoice(
+        self,
+        audio: Audio,
+        voice: Voice | None,
+        options: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Decoding:
+        """What `audio` says, in `voice`, or without one. Above `LONG_SECONDS` in blocks that end at pauses."""
+        options = options or self.sampling()
+        if audio.seconds <= LONG_SECONDS:
+            return self.decode(self.encoder.encode(audio).latents, voice, options, progress)
+        stream = LatentStream(self.encoder, LONG)
+        blocks = [*stream.push(audio.resampled(self.bundle.manifest.model.semantic_sample_rate)), *stream.finish()]
+        latents = [block.latents for block in blocks]
+        return speak_long(self.encoder, self.decoder, latents, voice, options, progress)
+
+    def stream(
+        self,
+        voice: Voice | None,
+        input_rate: int,
+        options: StreamOptions | None = None,
+        sampling: SamplingOptions | None = None,
+        progress: Progress = _silent,
+    ) -> Stream:
+        """Live conversion to `voice`: push blocks of PCM, get blocks of PCM.
+
+        Args:
+            voice: see `encode_prompt`; None is the voice that the model finds likely.
+            input_rate: of the samples that will be pushed, Hz.
+            options: how the stream is cut; decides delay and quality.
+            sampling: of S2A.
+        """
+        options = options or StreamOptions()
+        return Stream(self.encoder, self.decoder, voice, input_rate, sampling or self.sampling(), options, progress)
 
     def convert(
         self,
@@ -168,8 +226,7 @@ class Pipeline:
     ) -> Decoding:
         """What `source` says, in the voice of `reference`; both are (samples, sample rate)."""
         voice = self.voice(as_audio(*reference, what="reference"))
-        latents = self.encoder.encode(as_audio(*source, what="source")).latents
-        return self.decode(latents, voice, options, progress)
+        return self.revoice(as_audio(*source, what="source"), voice, options, progress)
 
     def reconstruct(
         self,
@@ -179,7 +236,7 @@ class Pipeline:
         progress: Progress = _silent,
     ) -> Decoding:
         """Encodes and decodes without a voice."""
-        return self.decode(self.encode(samples, sample_rate).latents, None, options, progress)
+        return self.revoice(as_audio(samples, sample_rate), None, options, progress)
 
     def interpolate(self, first: np.ndarray, second: np.ndarray, steps: int) -> Iterator[tuple[float, np.ndarray]]:
         """`steps` ≥ 2 pairs (share, latents) from `first` (0) to `second` (1), both cut to the shorter."""

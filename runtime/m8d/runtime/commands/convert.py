@@ -30,8 +30,8 @@ def convert(
     spoken, voice = load_audio(source), speaker.load(pipeline)
     if voice is None:
         raise InputError("convert needs a voice: give --reference or --voice. Without one, use `m8d-run reconstruct`.")
-    with job.progress(options) as progress:
-        result = pipeline.decode(pipeline.encoder.encode(spoken).latents, voice, options, progress)
+    with job.progress(options, spoken.seconds) as progress:
+        result = pipeline.revoice(spoken, voice, options, progress)
     save_audio(output, result.audio)
     if save_codes:
         save_array(save_codes, result.acoustic_codes)
@@ -52,7 +52,7 @@ def reconstruct(
     job = Job(run, output)
     options = sampling.options(job.pipeline)
     spoken = load_audio(audio)
-    with job.progress(options) as progress:
-        result = job.pipeline.reconstruct(spoken.samples, spoken.sample_rate, options, progress)
+    with job.progress(options, spoken.seconds) as progress:
+        result = job.pipeline.revoice(spoken, None, options, progress)
     save_audio(output, result.audio)
     job.finish([output], result.audio.seconds, frames=len(result.acoustic_codes))

@@ -15,6 +15,7 @@ from m8d.engines.errors import InputError
 from m8d.runtime.audio import STANDARD_STREAM
 from m8d.runtime.commands.options import RunFlags
 from m8d.runtime.decoder import total_steps
+from m8d.runtime.long_audio import expected_blocks
 from m8d.runtime.masked_decoding import Progress
 from m8d.runtime.pipeline import Pipeline
 from m8d.runtime.sampling import SamplingOptions
@@ -33,9 +34,9 @@ class Job:
         if notice and not flags.quiet:
             print(notice, file=sys.stderr)
 
-    def progress(self, options: SamplingOptions) -> AbstractContextManager[Progress]:
-        """A bar over the steps of one decoding."""
-        return self.bar(total_steps(options))
+    def progress(self, options: SamplingOptions, seconds: float) -> AbstractContextManager[Progress]:
+        """A bar over the steps of decoding `seconds` of speech."""
+        return self.bar(total_steps(options) * expected_blocks(seconds))
 
     @contextmanager
     def bar(self, steps: int) -> Iterator[Progress]:

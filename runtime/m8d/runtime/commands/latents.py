@@ -33,15 +33,15 @@ def encode(
 
     job = Job(run, output, features, codes, acoustic_codes)
     spoken = load_audio(audio)
-    encoder = job.pipeline.encoder
-    encoding = encoder.encode(spoken, with_features=features is not None)
+    pipeline = job.pipeline
+    encoding = pipeline.encode_audio(spoken, with_features=features is not None)
     arrays = {output: encoding.latents}
     if features and encoding.features is not None:
         arrays[features] = encoding.features
     if codes:
-        arrays[codes] = encoder.semantic_codes(encoding.latents)
+        arrays[codes] = pipeline.encoder.semantic_codes(encoding.latents)
     if acoustic_codes:
-        arrays[acoustic_codes] = encoder.acoustic_codes(spoken)
+        arrays[acoustic_codes] = pipeline.acoustic_codes(spoken)
     for path, array in arrays.items():
         save_array(path, array)
     job.finish(list(arrays), spoken.seconds, frames=len(encoding.latents))
@@ -62,7 +62,7 @@ def decode(
     job = Job(run, output)
     options = sampling.options(job.pipeline)
     array, voice = load_latents(latents), speaker.load(job.pipeline)
-    with job.progress(options) as progress:
+    with job.progress(options, len(array) / job.pipeline.bundle.manifest.model.frame_rate) as progress:
         result = job.pipeline.decode(array, voice, options, progress)
     save_audio(output, result.audio)
     job.finish([output], result.audio.seconds, frames=len(result.acoustic_codes))
@@ -90,7 +90,7 @@ def interpolate(
     output_dir.mkdir(parents=True, exist_ok=True)
     wrote, seconds = [], 0.0
     for share, array in points:
-        with job.progress(options) as progress:
+        with job.progress(options, len(array) / job.pipeline.bundle.manifest.model.frame_rate) as progress:
             audio = job.pipeline.decode(array, voice, options, progress).audio
         wrote.append(str(output_dir / f"interp_{round(100 * share):03d}.wav"))
         save_audio(wrote[-1], audio)
@@ -112,4 +112,4 @@ def load_latents(path: str) -> np.ndarray:
 def _latents_of(pipeline: Pipeline, path: str) -> np.ndarray:
     from m8d.runtime.audio import load_audio
 
-    return load_latents(path) if path.endswith(".npy") else pipeline.encoder.encode(load_audio(path)).latents
+    return load_latents(path) if path.endswith(".npy") else pipeline.encode_audio(load_audio(path)).latents
