@@ -123,8 +123,11 @@ class _Measured:
         return run
 
     def run(self) -> dict[Key, Timing]:
+        """Times everything, then lets go of the pipelines: recording needs their memory."""
         timings = interleaved({"/".join(key): call for key, call in self.calls.items()}, self.options.repeats)
-        return {key: timings["/".join(key)] for key in self.calls}
+        keys = list(self.calls)
+        self.calls.clear()
+        return {key: timings["/".join(key)] for key in keys}
 
     def stages(self, limits: Ceilings) -> tuple[list[Row], list[Row]]:
         """Rows of the stages of a conversion and, where the bundle speaks, of T2S; and of their operators."""

@@ -24,10 +24,10 @@ class Call:
 
 
 class RecordingSessions(StageSessions):
-    """Sessions that keep what goes in and out; `calls` grows with every run."""
+    """Sessions that keep what goes in and out; `calls` grows with every run. One model is in memory at a time."""
 
     def __init__(self, bundle: Bundle, options: SessionOptions) -> None:
-        super().__init__(bundle, options)
+        super().__init__(bundle, options, low_memory=True)
         self.calls: list[Call] = []
 
     def run(self, stage: str, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
