@@ -13,16 +13,24 @@ from m8d.engines.builtin import builtin_bundle
 from m8d.engines.bundle import Bundle, StageSpec, TensorSpec
 from m8d.engines.errors import BundleError, InputError, ProviderError
 from m8d.engines.tensorrt.builder import BuilderOptions, PlanBuilder
-from m8d.engines.tensorrt.plans import build_plans, described_profile, plan_folder, read_plan
-from m8d.engines.tensorrt.profiles import AxisRange, ProfileLimits, check_shapes, stage_profile
+from m8d.engines.tensorrt.plans import build_plans, descriptions, has_plans, plan_folder, read_plan
+from m8d.engines.tensorrt.profiles import AxisRange, ProfileLimits, check_shapes, fits, stage_profiles
 from m8d.engines.tensorrt.targets import Target, resolve_target
+from m8d.export.half import to_bf16, to_fp16
 
-LIMITS = ProfileLimits(max_seconds=10.0)
+LIMITS = ProfileLimits(max_seconds=(2.0, 10.0))
+PRESENT = "8.9"  # the GPU of the tests
 
 
 @pytest.fixture(scope="module")
 def target():
     return resolve_target("tensorrt-rtx", ("8.9", "8.0"))
+
+
+@pytest.fixture(scope="module")
+def present(target):
+    """What a machine with one GPU looks for."""
+    return dataclasses.replace(target, capabilities=(PRESENT,))
 
 
 @pytest.fixture(scope="module")
@@ -35,11 +43,13 @@ def built(target, tmp_path_factory):
     return bundle
 
 
-def test_every_stage_has_a_plan_with_the_manifest_inputs(built, target):
+def test_every_stage_has_a_plan_with_the_manifest_inputs(built, present):
     for name, spec in built.manifest.stages.items():
-        plan, description = read_plan(built, name, target, LIMITS)
-        assert len(plan) == description["plan_bytes"]
-        assert described_profile(description) == stage_profile(built.manifest, name, LIMITS)
+        plan = read_plan(built, name, present)
+        assert plan.data
+        assert plan.profiles == stage_profiles(built.manifest, name, LIMITS)
+        ((_, description),) = descriptions(built, name)
+        assert description["plan_bytes"] == len(plan.data)
         for described, tensors in ((description["inputs"], spec.inputs), (description["outputs"], spec.outputs)):
             assert {t["name"]: t["dtype"] for t in described} == {t.name: t.dtype for t in tensors}
 
@@ -50,16 +60,16 @@ def test_a_second_build_does_nothing(built, target):
     assert lines == []
 
 
-def test_other_limits_have_other_plans(built, target):
-    with pytest.raises(
-        BundleError, match=r"no usable plan of w2v_bert .*It has plans for tensorrt-rtx-.*m8d-export engines"
+def test_another_gpu_or_version_is_refused_with_the_command(built, present):
+    for foreign, name in (
+        (dataclasses.replace(present, version="9.9"), r"tensorrt-rtx-9\.9_sm89"),
+        (dataclasses.replace(present, capabilities=("12.0",)), "sm120"),
     ):
-        read_plan(built, "w2v_bert", target, ProfileLimits(max_seconds=20))
-
-
-def test_a_foreign_version_is_refused(built, target):
-    with pytest.raises(BundleError, match=r"tensorrt-rtx-9\.9"):
-        read_plan(built, "w2v_bert", dataclasses.replace(target, version="9.9"), LIMITS)
+        assert has_plans(built, present)
+        assert not has_plans(built, foreign)
+        expected = rf"no plan of w2v_bert for .*{name}.*It has plans for tensorrt-rtx-.*m8d-export engines .* --target"
+        with pytest.raises(BundleError, match=expected):
+            read_plan(built, "w2v_bert", foreign)
 
 
 @pytest.fixture
@@ -68,18 +78,18 @@ def copy(built, tmp_path):
     return Bundle.open(tmp_path / "bundle")
 
 
-def test_a_damaged_plan_is_refused(copy, target):
+def test_a_damaged_plan_is_refused(copy, target, present):
     path = plan_folder(copy, target, LIMITS) / "guidance.plan"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
     with pytest.raises(BundleError, match=r"plan of guidance .* is damaged"):
-        read_plan(copy, "guidance", target, LIMITS)
+        read_plan(copy, "guidance", present)
 
 
-def test_a_stale_plan_is_refused(copy, target):
+def test_a_stale_plan_is_refused(copy, target, present):
     path = plan_folder(copy, target, LIMITS) / "guidance.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "graph_sha256": ["other"]}))
     with pytest.raises(BundleError, match="built from another graph"):
-        read_plan(copy, "guidance", target, LIMITS)
+        read_plan(copy, "guidance", present)
 
 
 def test_an_interrupted_build_leaves_nothing(copy, target):
@@ -87,8 +97,8 @@ def test_an_interrupted_build_leaves_nothing(copy, target):
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        build_plans(copy, target, ProfileLimits(max_seconds=3), BuilderOptions(optimization_level=0), interrupt)
-    assert not plan_folder(copy, target, ProfileLimits(max_seconds=3)).exists()
+        build_plans(copy, target, ProfileLimits(max_seconds=(3.0,)), BuilderOptions(optimization_level=0), interrupt)
+    assert not plan_folder(copy, target, ProfileLimits(max_seconds=(3.0,))).exists()
     assert list((copy.folder / "engines").glob(".building*")) == []
 
 
@@ -103,20 +113,20 @@ def graph(tmp_path, nodes, weights=()):
     return tmp_path / "g.onnx", StageSpec("g.onnx", "fp32", tensors, tensors)
 
 
-PROFILE = {"B": AxisRange(1, 2, 3)}
+PROFILES = ({"B": AxisRange(1, 2, 3)},)
 
 
 def test_an_unknown_operator_is_named(target, tmp_path):
     path, spec = graph(tmp_path, [helper.make_node("NonZero", ["x"], ["i"]), helper.make_node("Det", ["x"], ["y"])])
     with pytest.raises(BundleError, match=r"cannot be parsed by tensorrt-rtx"):
-        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILE)
+        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILES)
 
 
 def test_mixed_types_are_refused(target, tmp_path):
     half = numpy_helper.from_array(np.ones((4, 4), np.float16), "w")
     path, spec = graph(tmp_path, [helper.make_node("MatMul", ["x", "w"], ["y"])], [half])
     with pytest.raises(BundleError, match="cannot be"):
-        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILE)
+        PlanBuilder(target, BuilderOptions()).build(path, spec, PROFILES)
 
 
 @pytest.mark.parametrize("sizes", [(0, 1, 1), (2, 1, 3), (1, 4, 3)])
@@ -125,7 +135,16 @@ def test_impossible_ranges(sizes):
         AxisRange(*sizes)
 
 
-@pytest.mark.parametrize("limits", [{"max_seconds": 0.0}, {"max_batch": 0}, {"prompt_seconds": -1.0}])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        {"max_seconds": (0.0,)},
+        {"max_seconds": ()},
+        {"max_seconds": (5.0, 2.0)},
+        {"max_batch": 0},
+        {"prompt_seconds": -1.0},
+    ],
+)
 def test_impossible_limits(limits):
     with pytest.raises(InputError, match="expected"):
         ProfileLimits(**limits)
@@ -133,11 +152,45 @@ def test_impossible_limits(limits):
 
 def test_lengths_outside_the_profile_name_the_limit():
     manifest = builtin_bundle().manifest
-    spec, profile = manifest.stages["front_end"], stage_profile(manifest, "front_end", LIMITS)
-    check_shapes("front_end", spec, profile, {"pcm": (1, 560), "lengths": (1,)})
+    spec, (short, long) = manifest.stages["front_end"], stage_profiles(manifest, "front_end", LIMITS)
+    check_shapes("front_end", spec, short, {"pcm": (1, 560), "lengths": (1,)})
+    assert not fits(spec, short, {"pcm": (1, 32001), "lengths": (1,)})
     for samples in (559, 160001):
         with pytest.raises(InputError, match=rf"axis N has size {samples}, the plan serves 560 to 160000"):
-            check_shapes("front_end", spec, profile, {"pcm": (1, samples), "lengths": (1,)})
+            check_shapes("front_end", spec, long, {"pcm": (1, samples), "lengths": (1,)})
+
+
+def test_buckets_are_tuned_for_their_own_lengths():
+    manifest = builtin_bundle().manifest
+    profiles = stage_profiles(manifest, "w2v_bert", ProfileLimits(max_seconds=(10.0, 30.0)))
+    assert [profile["T"] for profile in profiles] == [AxisRange(1, 250, 500), AxisRange(1, 1000, 1500)]
+
+
+@pytest.mark.parametrize("rewrite", [to_fp16, to_bf16])
+@pytest.mark.parametrize("stage", ["s2a_1layer_backbone", "t2s_backbone", "w2v_bert", "acoustic_decoder"])
+def test_half_graphs_build(target, tmp_path, stage, rewrite):
+    """TensorRT takes no mixed types, so a graph that builds has its casts where they belong."""
+    bundle = builtin_bundle()
+    model = onnx.load(bundle.folder / bundle.stage(stage).file)
+    rewrite(model, {})
+    onnx.save(model, tmp_path / "half.onnx")
+    builder = PlanBuilder(target, BuilderOptions(optimization_level=0))
+    profiles = stage_profiles(bundle.manifest, stage, ProfileLimits(max_seconds=(2.0,)))
+    built = builder.build(tmp_path / "half.onnx", bundle.stage(stage), profiles)
+    assert {t.dtype for t in (*built.inputs, *built.outputs)} <= {"float32", "int64"}
+
+
+def test_a_profile_that_contradicts_the_graph_is_refused(target, tmp_path):
+    """Inputs that are added cannot have ranges that never meet."""
+    shapes = (("x", "A"), ("y", "C"), ("z", None))
+    x, y, z = (helper.make_tensor_value_info(name, TensorProto.FLOAT, [axis, 4]) for name, axis in shapes)
+    adding = helper.make_graph([helper.make_node("Add", ["x", "y"], ["z"])], "g", [x, y], [z])
+    onnx.save(helper.make_model(adding, opset_imports=[helper.make_opsetid("", 20)], ir_version=9), tmp_path / "g.onnx")
+    inputs = (TensorSpec("x", "float32", ("A", 4)), TensorSpec("y", "float32", ("C", 4)))
+    spec = StageSpec("g.onnx", "fp32", inputs, (TensorSpec("z", "float32", ("A", 4)),))
+    ranges = ({"A": AxisRange(2, 2, 3), "C": AxisRange(5, 6, 7)},)
+    with pytest.raises(BundleError, match="cannot be built by tensorrt-rtx"):
+        PlanBuilder(target, BuilderOptions()).build(tmp_path / "g.onnx", spec, ranges)
 
 
 @pytest.mark.parametrize(

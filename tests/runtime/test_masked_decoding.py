@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from m8d.runtime.masked_decoding import masked_count, softmax, top_k
+from m8d.runtime.masked_decoding import masked_count
+from m8d.runtime.samplers import softmax, top_k
 
 
 @pytest.mark.parametrize("steps", [1, 4, 10, 16, 25, 40])

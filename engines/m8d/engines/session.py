@@ -3,87 +3,50 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
 from m8d.engines.bundle import Bundle, StageSpec
+from m8d.engines.device import Device, open_device
 from m8d.engines.errors import BundleError, InputError, ProviderError
+from m8d.engines.providers import ORT_NAMES, PROVIDERS, SessionOptions, import_onnxruntime, resolve_provider
+from m8d.engines.tensorrt.targets import MODULES
 
-if TYPE_CHECKING:
-    import onnxruntime
+__all__ = [
+    "PROVIDERS",
+    "Arrays",
+    "OnnxRuntimeSession",
+    "Session",
+    "SessionOptions",
+    "check_feeds",
+    "open_session",
+    "resolve_provider",
+]
 
 Arrays = dict[str, np.ndarray]
-PROVIDERS = ("auto", "cpu", "cuda")
-ORT_NAMES = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 REPORT_ERRORS_ONLY = 3  # ONNX Runtime's severity level
-
-
-@dataclass(frozen=True)
-class SessionOptions:
-    """How stages run.
-
-    `provider` is one of `PROVIDERS`; a named one is used or refused, `auto` takes CUDA where it is usable. `device` is
-    the index of the GPU. `threads` 0 leaves the choice to the backend. `tf32` allows TensorFloat-32 products on CUDA,
-    which are faster and change some codes.
-    """
-
-    provider: str = "auto"
-    device: int = 0
-    threads: int = 0
-    tf32: bool = False
 
 
 class Session(Protocol):
     spec: StageSpec
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
-        """Runs the stage once. `feeds` has every input by name; returns all outputs, or those named."""
+        """Runs the stage once. `feeds` has every input by name; returns all outputs, or those named.
+
+        On a GPU provider, feeds may be CuPy arrays, and then results are too: they are ordered by the device's stream,
+        nothing waits for them, and they hold until the next run of the same stage.
+        """
         ...
 
 
-def import_onnxruntime() -> onnxruntime:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ProviderError(
-            "ONNX Runtime is not installed. Install it with `pip install m8d[cpu]`, or `m8d[gpu]` for CUDA."
-        ) from error
-    return onnxruntime
-
-
-def resolve_provider(options: SessionOptions) -> str:
-    """The provider that `options` lead to here; raises `ProviderError` when the one asked for cannot be had."""
-    if options.provider not in PROVIDERS:
-        raise ProviderError(f"Unknown provider {options.provider!r}: expected one of {', '.join(PROVIDERS)}.")
-    available = import_onnxruntime().get_available_providers()
-    if options.provider == "auto":
-        return "cuda" if ORT_NAMES["cuda"] in available and _cuda_works(options) else "cpu"
-    if ORT_NAMES[options.provider] not in available:
-        raise ProviderError(
-            f"Provider {options.provider} was asked for, but this ONNX Runtime has only {', '.join(available)}. "
-            "Install `m8d[gpu]` (and uninstall plain onnxruntime), or use --provider cpu."
-        )
-    return options.provider
-
-
-def _cuda_works(options: SessionOptions) -> bool:
-    try:
-        import cupy
-
-        return bool(cupy.cuda.runtime.getDeviceCount() > options.device)
-    except Exception:
-        return False
-
-
 class OnnxRuntimeSession:
-    """One stage in ONNX Runtime."""
+    """One stage in ONNX Runtime, on the CPU or on CUDA."""
 
     def __init__(self, bundle: Bundle, stage: str, options: SessionOptions) -> None:
         ort = import_onnxruntime()
         self.stage, self.spec = stage, bundle.stage(stage)
-        self.provider = resolve_provider(options)
+        self.provider = resolve_provider(options, bundle).provider
         if self.spec.precision == "bf16" and self.provider == "cpu":
             raise ProviderError(
                 f"Stage {stage} computes in bf16, which ONNX Runtime cannot do on the CPU. Use a GPU provider, or a "
@@ -92,15 +55,8 @@ class OnnxRuntimeSession:
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
         settings.log_severity_level = REPORT_ERRORS_ONLY
-        name = ORT_NAMES[self.provider]
-        details = {}
-        if self.provider == "cuda":
-            # HEURISTIC: an exhaustive search would run again for every new length.
-            details = {
-                "device_id": str(options.device),
-                "use_tf32": "1" if options.tf32 else "0",
-                "cudnn_conv_algo_search": "HEURISTIC",
-            }
+        self.device = open_device(options.device) if self.provider == "cuda" else None
+        name, details = ORT_NAMES[self.provider], cuda_details(self.device, options) if self.device else {}
         path = bundle.folder / self.spec.file
         try:
             self._session = ort.InferenceSession(str(path), settings, providers=[(name, details)])
@@ -112,11 +68,42 @@ class OnnxRuntimeSession:
                 f"Provider {self.provider} was asked for, but ONNX Runtime could not start it and fell back to "
                 f"{', '.join(self._session.get_providers())}. Check driver and CUDA libraries, or use --provider cpu."
             )
+        self._unsynchronised = ort.RunOptions()
+        self._unsynchronised.add_run_config_entry("disable_synchronize_execution_providers", "1")
 
     def run(self, feeds: Mapping[str, np.ndarray], outputs: Sequence[str] | None = None) -> Arrays:
         names = list(outputs) if outputs else [spec.name for spec in self.spec.outputs]
         check_feeds(self.stage, self.spec, feeds)
+        if self.device and any(self.device.holds(array) for array in feeds.values()):
+            with self.device.use():
+                return self._run_on(self.device, feeds, names)
         return dict(zip(names, self._session.run(names, dict(feeds)), strict=True))
+
+    def _run_on(self, device: Device, feeds: Mapping[str, Any], names: list[str]) -> Arrays:
+        """Binds arrays that are on the device, so that nothing passes through the host."""
+        binding, location = self._session.io_binding(), ("cuda", device.index)
+        inputs = {name: device.arrays.ascontiguousarray(device.arrays.asarray(feeds[name])) for name in feeds}
+        results = {}
+        for tensor in self.spec.outputs:
+            if tensor.name in names:
+                shape = output_shape(self.stage, self.spec, tensor.name, feeds)
+                results[tensor.name] = device.arrays.empty(shape, tensor.dtype)
+        for name, array in inputs.items():
+            binding.bind_input(name, *location, array.dtype, array.shape, device.address(array))
+        for name, array in results.items():
+            binding.bind_output(name, *location, array.dtype, array.shape, device.address(array))
+        self._session.run_with_iobinding(binding, self._unsynchronised)
+        return results
+
+
+def cuda_details(device: Device, options: SessionOptions) -> dict[str, str]:
+    """Settings of ONNX Runtime's CUDA provider."""
+    return {
+        "device_id": str(device.index),
+        "user_compute_stream": str(device.stream.ptr),
+        "use_tf32": "1" if options.tf32 else "0",
+        "cudnn_conv_algo_search": "HEURISTIC",  # an exhaustive search would run again for every new length
+    }
 
 
 def check_feeds(stage: str, spec: StageSpec, feeds: Mapping[str, np.ndarray]) -> None:
@@ -137,5 +124,23 @@ def check_feeds(stage: str, spec: StageSpec, feeds: Mapping[str, np.ndarray]) ->
             )
 
 
+def output_shape(stage: str, spec: StageSpec, name: str, feeds: Mapping[str, Any]) -> tuple[int, ...]:
+    """The shape of an output whose letters are all letters of the inputs; `InputError` where one is not."""
+    sizes = {a: n for t in spec.inputs for a, n in zip(t.shape, feeds[t.name].shape, strict=True) if isinstance(a, str)}
+    (shape,) = (tensor.shape for tensor in spec.outputs if tensor.name == name)
+    unknown = [axis for axis in shape if isinstance(axis, str) and axis not in sizes]
+    if unknown:
+        raise InputError(
+            f"Stage {stage} takes arrays of the host: received arrays on the device, where the size {unknown[0]} of "
+            f"{name} would not be known."
+        )
+    return tuple(sizes[axis] if isinstance(axis, str) else axis for axis in shape)
+
+
 def open_session(bundle: Bundle, stage: str, options: SessionOptions) -> Session:
+    provider = resolve_provider(options, bundle).provider
+    if provider in MODULES:
+        from m8d.engines.tensorrt.session import open_plan
+
+        return open_plan(bundle, stage, provider, options.device)
     return OnnxRuntimeSession(bundle, stage, options)

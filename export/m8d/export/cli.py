@@ -134,7 +134,9 @@ def engines(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     target: Annotated[str, typer.Option(help="tensorrt (on the GPU it is for) or tensorrt-rtx (anywhere).")],
     compute_capability: Annotated[list[str] | None, typer.Option(help="For tensorrt-rtx: such as 8.9; repeat.")] = None,
-    max_seconds: Annotated[float, typer.Option(help="Longest audio of a call.")] = 30.0,
+    max_seconds: Annotated[
+        list[float] | None, typer.Option(help="Longest audio of a call, 30 by default; repeat for buckets of lengths.")
+    ] = None,
     max_batch: Annotated[int, typer.Option(help="Most items of a call.")] = 1,
     optimization_level: Annotated[int | None, typer.Option(min=0, max=5, help="0 builds fast, 5 runs fast.")] = None,
     workspace: Annotated[int | None, typer.Option(min=1, help="MiB of scratch memory for kernels.")] = None,
@@ -151,7 +153,7 @@ def engines(
     folder = build_plans(
         opened,
         resolve_target(target, tuple(compute_capability or ())),
-        ProfileLimits(max_seconds, max_batch),
+        ProfileLimits(tuple(max_seconds or (30.0,)), max_batch),
         BuilderOptions(optimization_level, workspace),
         lambda line: typer.echo(f"{line.stage:22} {megabytes(line.bytes):>10}"),
     )

@@ -112,24 +112,29 @@ class Decoder:
     def _layer(
         self, name: str, noise_stage: int, task: _Task, codes: np.ndarray, layer: int, sampling: LayerSampling
     ) -> np.ndarray:
-        prompt = task.prompt
+        prompt, sampler = task.prompt, self.sessions.sampler
         t = np.array([1.0 - step * (1.0 / sampling.steps) for step in range(sampling.steps)], np.float32)
-        semantic = np.concatenate([prompt.semantic_codes, task.semantic_codes])
-        fixed = self.sessions.run(
-            f"{name}_condition", {"semantic_codes": semantic[None], "layer": np.array([layer]), "t": t}
-        )
-        context = Context(
-            prefix=prompt.acoustic_codes[:, : codes.shape[1]],
-            condition=fixed["condition"],
-            free_condition=fixed["condition"][:, len(prompt.semantic_codes) :],
-            scales=fixed["scales"],
-        )
-        stage = self.sessions.stage
-        model = MaskedModel(
-            stage(f"{name}_backbone"), stage(f"{name}_head"), stage("guidance"), self.model.acoustic_codebook_size
-        )
-        noise = NoiseStream(task.seed, noise_stage, layer)
-        return LayerDecoding(model, context, codes, layer, noise, sampling).run(task.progress)
+        semantic = np.concatenate([prompt.semantic_codes, task.semantic_codes])[None]
+        feeds = {"semantic_codes": semantic, "layer": np.array([layer]), "t": t}
+        with sampler.active():
+            fixed = self.sessions.run(f"{name}_condition", {k: sampler.array(v) for k, v in feeds.items()})
+            context = Context(
+                prefix=sampler.array(prompt.acoustic_codes[:, : codes.shape[1]]),
+                condition=fixed["condition"],
+                free_condition=fixed["condition"][:, len(prompt.semantic_codes) :],
+                scales=fixed["scales"],
+            )
+            model = masked_model(self.sessions, name, self.model.acoustic_codebook_size)
+            noise = NoiseStream(task.seed, noise_stage, layer)
+            return LayerDecoding(model, context, codes, layer, noise, sampling, sampler).run(task.progress)
+
+
+def masked_model(sessions: StageSessions, name: str, num_codes: int) -> MaskedModel:
+    """`s2a_1layer`, `s2a_full` or `t2s`."""
+    stage = sessions.stage
+    return MaskedModel(
+        stage(f"{name}_backbone"), stage(f"{name}_head"), stage("guidance"), num_codes, sessions.sampler.arrays
+    )
 
 
 @dataclass(frozen=True)

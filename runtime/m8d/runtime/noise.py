@@ -26,7 +26,8 @@ class NoiseStream:
     def uniform(self, kind: int, step: int, shape: tuple[int, ...]) -> np.ndarray:
         """float32 in [0, 1) of `shape`, in C order."""
         counter = [0, kind, step, self.layer + LAYERS_PER_STAGE * self.stage]
-        bits = np.random.Philox(key=[self.seed, 0], counter=counter)
+        # An array: in a list, NumPy would turn a seed of 2**63 or more into a float first.
+        bits = np.random.Philox(key=np.array([self.seed, 0], np.uint64), counter=counter)
         return np.random.Generator(bits).random(shape, dtype=np.float32)
 
 

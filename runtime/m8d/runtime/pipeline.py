@@ -48,21 +48,23 @@ class Pipeline:
         device: int = 0,
         threads: int = 0,
         low_memory: bool = False,
+        tf32: bool = False,
     ) -> Pipeline:
         """Opens a bundle folder, or the one that ships with m8d.
 
         Args:
             bundle: folder with an `m8d.json`; None takes the built-in bundle.
-            provider: `auto`, `cpu` or `cuda`; a named one is used or refused.
+            provider: `auto`, `cpu`, `cuda`, `tensorrt` or `tensorrt-rtx`; a named one is used or refused.
             device: index of the GPU.
             threads: CPU threads of each stage; 0 leaves it to ONNX Runtime.
             low_memory: keep the graphs of one model in memory at a time, opening each again when it is needed.
+            tf32: allow TensorFloat-32 on CUDA: faster, and some codes change.
 
         Raises:
             BundleError, ProviderError: the bundle or the provider cannot be used.
         """
         opened = builtin_bundle() if bundle is None else Bundle.open(bundle)
-        return cls(opened, SessionOptions(provider=provider, device=device, threads=threads), low_memory)
+        return cls(opened, SessionOptions(provider, device, threads, tf32), low_memory)
 
     def preload(self, with_tts: bool = False) -> None:
         """Opens every stage now, so that the first call is as quick as the later ones; for services.

@@ -7,12 +7,15 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 
 import numpy as np
 
 from m8d.engines.bundle import TTS_STAGES, Bundle, StageSpec
+from m8d.engines.device import open_device
 from m8d.engines.errors import InputError
 from m8d.engines.session import Arrays, Session, SessionOptions, open_session, resolve_provider
+from m8d.runtime.samplers import HostSampler, Sampler, device_sampler
 
 
 class StageSessions:
@@ -22,12 +25,14 @@ class StageSessions:
 
     Attributes:
         provider: what the options' provider came to here.
+        reason: why it was taken.
         seconds: time spent in each stage so far.
     """
 
     def __init__(self, bundle: Bundle, options: SessionOptions, low_memory: bool = False) -> None:
         self.bundle, self.options, self.low_memory = bundle, options, low_memory
-        self.provider = resolve_provider(options)
+        choice = resolve_provider(options, bundle)
+        self.provider, self.reason = choice.provider, choice.reason
         self.seconds: dict[str, float] = defaultdict(float)
         self._open: dict[str, Session] = {}
         self._lock = threading.Lock()
@@ -39,6 +44,11 @@ class StageSessions:
             return session.run(feeds, outputs)
         finally:
             self.seconds[stage] += time.perf_counter() - start
+
+    @cached_property
+    def sampler(self) -> Sampler:
+        """Masked decoding stays where the stages run."""
+        return HostSampler() if self.provider == "cpu" else device_sampler(open_device(self.options.device))
 
     def preload(self, with_tts: bool = False) -> None:
         """Opens every stage now, several at a time: most of it is copying weights into the layout of the products."""

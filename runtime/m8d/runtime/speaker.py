@@ -11,9 +11,9 @@ import numpy as np
 
 from m8d.engines.errors import InputError
 from m8d.runtime.audio import Audio
-from m8d.runtime.decoder import Decoder, Voice
+from m8d.runtime.decoder import Decoder, Voice, masked_model
 from m8d.runtime.decoder import total_steps as decoding_steps
-from m8d.runtime.masked_decoding import Context, LayerDecoding, LayerSampling, MaskedModel, Progress
+from m8d.runtime.masked_decoding import Context, LayerDecoding, LayerSampling, Progress
 from m8d.runtime.noise import STAGE_T2S, NoiseStream
 from m8d.runtime.sampling import SamplingOptions
 from m8d.runtime.sessions import StageSessions
@@ -211,21 +211,27 @@ class Speaker:
             )
         codes = self.model.semantic_codebook_size
         t = np.array([1.0 - step * (1.0 / options.steps) for step in range(options.steps)], np.float32)
-        fixed = self.sessions.run("t2s_condition", {"phone_ids": phones[None], "t": t})
-        free = np.zeros((1, len(spoken) + frames, fixed["condition"].shape[-1]), np.float32)
-        context = Context(
-            prefix=np.concatenate([np.full(len(phones), codes + 1), spoken])[:, None],
-            condition=np.concatenate([fixed["condition"], free], axis=1),
-            free_condition=free[:, len(spoken) :],
-            scales=fixed["scales"],
-        )
-        stage = self.sessions.stage
-        model = MaskedModel(stage("t2s_backbone"), stage("t2s_head"), stage("guidance"), codes)
+        sampler = self.sessions.sampler
         sampling = LayerSampling(
             options.steps, options.guidance, options.rescale, options.temperature, options.top_k_ratio
         )
-        start = np.full((frames, 1), codes, np.int64)
-        return LayerDecoding(model, context, start, 0, NoiseStream(seed, STAGE_T2S, 0), sampling).run(progress)[:, 0]
+        prefix = np.concatenate([np.full(len(phones), codes + 1), spoken])[:, None]
+        with sampler.active():
+            fixed = self.sessions.run(
+                "t2s_condition", {"phone_ids": sampler.array(phones[None]), "t": sampler.array(t)}
+            )
+            width = fixed["condition"].shape[-1]
+            free = sampler.arrays.zeros((1, len(spoken) + frames, width), np.float32)
+            context = Context(
+                prefix=sampler.array(prefix),
+                condition=sampler.arrays.concatenate([fixed["condition"], free], axis=1),
+                free_condition=free[:, len(spoken) :],
+                scales=fixed["scales"],
+            )
+            model = masked_model(self.sessions, "t2s", codes)
+            start = np.full((frames, 1), codes, np.int64)
+            noise = NoiseStream(seed, STAGE_T2S, 0)
+            return LayerDecoding(model, context, start, 0, noise, sampling, sampler).run(progress)[:, 0]
 
 
 def total_steps(script: tuple[Piece, ...], options: SpeakingOptions, sampling: SamplingOptions) -> int:

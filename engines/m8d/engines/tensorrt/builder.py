@@ -54,10 +54,10 @@ class PlanBuilder:
     def __init__(self, target: Target, options: BuilderOptions, timing_cache: bytes = b"") -> None:
         self.target, self.options = target, options
         self.trt: ModuleType = load_module(target.name)
-        self._messages, self._log = _collector(self.trt)
+        self._messages, self._log = collector(self.trt)
         self.timing_cache = timing_cache
 
-    def build(self, graph: Path, spec: StageSpec, profile: Profile) -> BuiltPlan:
+    def build(self, graph: Path, spec: StageSpec, profiles: tuple[Profile, ...]) -> BuiltPlan:
         """Raises `BundleError` with the parser's own words when the graph cannot be built."""
         self._messages.clear()
         builder = self.trt.Builder(self._log)
@@ -67,16 +67,17 @@ class PlanBuilder:
             said = "; ".join(parser.get_error(i).desc() for i in range(parser.num_errors))
             raise BundleError(f"{graph} cannot be parsed by {self.target.name} {self.target.version}: {said}")
         config = self._config(builder)
-        shapes = builder.create_optimization_profile()
-        for tensor in spec.inputs:
-            if any(isinstance(axis, str) for axis in tensor.shape):
-                sizes = [
-                    tuple(getattr(profile[a], end) if isinstance(a, str) else a for a in tensor.shape)
-                    for end in ("min", "opt", "max")
-                ]
-                shapes.set_shape(tensor.name, *sizes)
-        if config.add_optimization_profile(shapes) < 0:
-            raise BundleError(f"{graph}: {self.target.name} refuses the shape profile {profile}: {self._messages}")
+        for profile in profiles:
+            shapes = builder.create_optimization_profile()
+            for tensor in spec.inputs:
+                if any(isinstance(axis, str) for axis in tensor.shape):
+                    sizes = [
+                        tuple(getattr(profile[a], end) if isinstance(a, str) else a for a in tensor.shape)
+                        for end in ("min", "opt", "max")
+                    ]
+                    shapes.set_shape(tensor.name, *sizes)
+            if config.add_optimization_profile(shapes) < 0:
+                raise BundleError(f"{graph}: {self.target.name} refuses the shape profile {profile}: {self._messages}")
         plan = builder.build_serialized_network(network, config)
         if plan is None:
             said = "; ".join(self._messages)
@@ -107,7 +108,7 @@ class PlanBuilder:
         return config
 
 
-def _collector(trt: ModuleType) -> tuple[list[str], Any]:
+def collector(trt: ModuleType) -> tuple[list[str], Any]:
     """A logger that keeps errors for our own error texts: a build without a GPU prints two harmless ones per stage."""
     messages: list[str] = []
 

@@ -15,7 +15,7 @@ from typing import Any
 from m8d.engines.bundle import Bundle
 from m8d.engines.errors import BundleError
 from m8d.engines.tensorrt.builder import BuilderOptions, PlanBuilder
-from m8d.engines.tensorrt.profiles import AxisRange, Profile, ProfileLimits, stage_profile
+from m8d.engines.tensorrt.profiles import AxisRange, Profile, ProfileLimits, stage_profiles
 from m8d.engines.tensorrt.targets import Target
 
 FOLDER = "engines"
@@ -29,6 +29,15 @@ class PlanReport:
     stage: str
     bytes: int
     file: str
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A serialised plan and the shape profiles that it was built with, in their order."""
+
+    path: Path
+    data: bytes
+    profiles: tuple[Profile, ...]
 
 
 def plan_folder(bundle: Bundle, target: Target, limits: ProfileLimits) -> Path:
@@ -60,8 +69,8 @@ def build_plans(
     staging = Path(tempfile.mkdtemp(prefix=".building-", dir=folder.parent))
     try:
         for name, spec in bundle.manifest.stages.items():
-            profile = stage_profile(bundle.manifest, name, limits)
-            built = builder.build(bundle.folder / spec.file, spec, profile)
+            profiles = stage_profiles(bundle.manifest, name, limits)
+            built = builder.build(bundle.folder / spec.file, spec, profiles)
             (staging / f"{name}.plan").write_bytes(built.plan)
             description = {
                 "stage": name,
@@ -70,7 +79,7 @@ def build_plans(
                 "graph_sha256": _graph_hashes(bundle, name),
                 "plan_sha256": hashlib.sha256(built.plan).hexdigest(),
                 "plan_bytes": len(built.plan),
-                "profile": {axis: dataclasses.asdict(r) for axis, r in profile.items()},
+                "profiles": [{axis: dataclasses.asdict(r) for axis, r in profile.items()} for profile in profiles],
                 "inputs": [dataclasses.asdict(tensor) for tensor in built.inputs],
                 "outputs": [dataclasses.asdict(tensor) for tensor in built.outputs],
             }
@@ -85,36 +94,58 @@ def build_plans(
     return folder
 
 
-def read_plan(bundle: Bundle, stage: str, target: Target, limits: ProfileLimits) -> tuple[bytes, dict[str, Any]]:
-    """The plan of `stage` and its description.
+def has_plans(bundle: Bundle, target: Target) -> bool:
+    """Whether the bundle has plans that were built for `target`, fresh or not."""
+    return any(_serves(description, target) for _, description in descriptions(bundle))
+
+
+def descriptions(bundle: Bundle, stage: str = "*") -> list[tuple[Path, dict[str, Any]]]:
+    """The folder and the description of each plan of `stage`, or of all, the last built first."""
+    found = []
+    for path in (bundle.folder / FOLDER).glob(f"[!.]*/{stage}.json"):
+        try:
+            found.append((path.stat().st_mtime, path.parent, json.loads(path.read_text())))
+        except (OSError, ValueError):
+            continue
+    return [(folder, values) for _, folder, values in sorted(found, key=lambda item: item[0], reverse=True)]
+
+
+def read_plan(bundle: Bundle, stage: str, target: Target) -> Plan:
+    """The plan of `stage` that runs on `target`, whose one capability is that of the GPU; the last one built.
 
     Raises:
-        BundleError: there is none for this target and profile, the graph has changed since, or the plan is damaged;
-            the text has the command that builds it.
+        BundleError: there is none, the graph has changed since, or the plan is damaged; the text has the command that
+            builds it.
     """
-    capabilities = " ".join(f"--compute-capability {c}" for c in target.capabilities)
-    rebuild = f"Build it with `m8d-export engines {bundle.folder} --target {target.name}"
-    rebuild += f" {capabilities}`." if target.name == "tensorrt-rtx" else "`."
-    folder = plan_folder(bundle, target, limits)
-    try:
-        description = json.loads((folder / f"{stage}.json").read_text())
-        plan = (folder / f"{stage}.plan").read_bytes()
-    except (OSError, ValueError) as error:
-        others = [p.name for p in folder.parent.glob("*") if p.is_dir()] if folder.parent.is_dir() else []
-        there = f" It has plans for {', '.join(others)}." if others else ""
-        raise BundleError(
-            f"The bundle at {bundle.folder} has no usable plan of {stage} for {target.key}.{there} {rebuild}"
-        ) from error
-    if description.get("graph_sha256") != _graph_hashes(bundle, stage):
-        raise BundleError(f"The plan of {stage} in {folder} was built from another graph. {rebuild}")
-    if hashlib.sha256(plan).hexdigest() != description.get("plan_sha256"):
-        raise BundleError(f"The plan of {stage} in {folder} is damaged. Remove {folder}. {rebuild}")
-    return plan, description
+    rebuild = rebuild_command(bundle, target)
+    for folder, description in descriptions(bundle, stage):
+        if not _serves(description, target):
+            continue
+        if description.get("graph_sha256") != _graph_hashes(bundle, stage):
+            raise BundleError(f"The plan of {stage} in {folder} was built from another graph. Remove it. {rebuild}")
+        path = folder / f"{stage}.plan"
+        data = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(data).hexdigest() != description.get("plan_sha256"):
+            raise BundleError(f"The plan of {stage} in {folder} is damaged. Remove {folder}. {rebuild}")
+        profiles = tuple({a: AxisRange(**sizes) for a, sizes in p.items()} for p in description["profiles"])
+        return Plan(path, data, profiles)
+    others = sorted({folder.name for folder, _ in descriptions(bundle)})
+    there = f" It has plans for {', '.join(others)}." if others else ""
+    raise BundleError(f"The bundle at {bundle.folder} has no plan of {stage} for {target.key}.{there} {rebuild}")
 
 
-def described_profile(description: dict[str, Any]) -> Profile:
-    """The shape profile that a plan was built with."""
-    return {axis: AxisRange(**sizes) for axis, sizes in description["profile"].items()}
+def rebuild_command(bundle: Bundle, target: Target) -> str:
+    command = f"m8d-export engines {bundle.folder} --target {target.name}"
+    if target.name == "tensorrt-rtx":
+        command += "".join(f" --compute-capability {c}" for c in target.capabilities)
+    return f"Build it with `{command}`."
+
+
+def _serves(description: dict[str, Any], target: Target) -> bool:
+    built = description.get("target", {})
+    return (built.get("name"), built.get("version")) == (target.name, target.version) and set(
+        target.capabilities
+    ) <= set(built.get("capabilities", ()))
 
 
 def _graph_hashes(bundle: Bundle, stage: str) -> list[str]:

@@ -1,11 +1,14 @@
 """Shape profiles: the range of every axis that varies, per stage.
 
-TensorRT does not notice a length too short for the network, so the shortest ones are stated here.
+TensorRT does not notice a length too short for the network, so the shortest ones are stated here. A plan may have
+several profiles, one per bucket of lengths: kernels are chosen for the typical size of each.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 
 from m8d.engines.bundle import Manifest, StageSpec
 from m8d.engines.errors import InputError
@@ -33,35 +36,47 @@ class ProfileLimits:
     """What a plan has to serve.
 
     Attributes:
-        max_seconds: longest audio of a call, > 0.
+        max_seconds: longest audio of a call for each bucket, > 0, rising; the last is the longest of all.
         max_batch: most items of a call, ≥ 1.
         prompt_seconds: longest prompt, ≥ 0.
     """
 
-    max_seconds: float = 30.0
+    max_seconds: tuple[float, ...] = (30.0,)
     max_batch: int = 1
     prompt_seconds: float = 2.0
 
     def __post_init__(self) -> None:
+        seconds = self.max_seconds
+        rising = all(a < b for a, b in pairwise(seconds))
         for name, valid, expected in (
-            ("max_seconds", self.max_seconds > 0, "more than 0"),
+            ("max_seconds", bool(seconds) and seconds[0] > 0 and rising, "one or more numbers above 0 that rise"),
             ("max_batch", self.max_batch >= 1, "at least 1"),
             ("prompt_seconds", self.prompt_seconds >= 0, "0 or more"),
         ):
             if not valid:
                 raise InputError(f"Profile {name}: received {getattr(self, name)}, expected {expected}.")
 
+    def buckets(self) -> tuple[tuple[float, float], ...]:
+        """(typical, longest) seconds of each: the first is tuned for 5 s, a later one for its middle."""
+        first, *later = self.max_seconds
+        middles = [(low + high) / 2 for low, high in pairwise(self.max_seconds)]
+        return ((min(TYPICAL_SECONDS, first), first), *zip(middles, later, strict=True))
+
 
 Profile = dict[str, AxisRange]
 
 
-def stage_profile(manifest: Manifest, stage: str, limits: ProfileLimits) -> Profile:
-    """The range of each letter in the inputs of `stage`."""
+def stage_profiles(manifest: Manifest, stage: str, limits: ProfileLimits) -> tuple[Profile, ...]:
+    """The range of each letter in the inputs of `stage`, for each bucket of lengths, the shortest first."""
+    return tuple(_profile(manifest, stage, limits, typical, longest) for typical, longest in limits.buckets())
+
+
+def _profile(manifest: Manifest, stage: str, limits: ProfileLimits, typical: float, longest: float) -> Profile:
     model, spec = manifest.model, manifest.stages[stage]
 
     def spread(shortest: int, rate: float) -> AxisRange:
-        longest = max(shortest, round(limits.max_seconds * rate))
-        return AxisRange(shortest, min(longest, max(shortest, round(TYPICAL_SECONDS * rate))), longest)
+        most = max(shortest, round(longest * rate))
+        return AxisRange(shortest, min(most, max(shortest, round(typical * rate))), most)
 
     frames = spread(1, model.frame_rate)
     prompt = round(limits.prompt_seconds * model.frame_rate)
@@ -86,16 +101,29 @@ def stage_profile(manifest: Manifest, stage: str, limits: ProfileLimits) -> Prof
     return {axis: ranges[axis] for axis in _letters(spec)}
 
 
-def check_shapes(stage: str, spec: StageSpec, profile: Profile, shapes: dict[str, tuple[int, ...]]) -> None:
+def fits(spec: StageSpec, profile: Profile, shapes: Mapping[str, tuple[int, ...]]) -> bool:
+    """Whether every input's size lies inside the profile."""
+    return _outside(spec, profile, shapes) is None
+
+
+def check_shapes(stage: str, spec: StageSpec, profile: Profile, shapes: Mapping[str, tuple[int, ...]]) -> None:
     """Raises `InputError` naming the limit when an input's size lies outside the profile."""
+    outside = _outside(spec, profile, shapes)
+    if outside:
+        name, axis, size = outside
+        raise InputError(
+            f"Stage {stage}, input {name}: axis {axis} has size {size}, the plan serves {profile[axis].min} to "
+            f"{profile[axis].max}. Cut the input, or build plans with a larger --max-seconds or --max-batch."
+        )
+
+
+def _outside(spec: StageSpec, profile: Profile, shapes: Mapping[str, tuple[int, ...]]) -> tuple[str, str, int] | None:
+    """The first input, letter and size beyond the profile."""
     for tensor in spec.inputs:
         for axis, size in zip(tensor.shape, shapes[tensor.name], strict=True):
             if isinstance(axis, str) and not profile[axis].min <= size <= profile[axis].max:
-                raise InputError(
-                    f"Stage {stage}, input {tensor.name}: axis {axis} has size {size}, the plan serves "
-                    f"{profile[axis].min} to {profile[axis].max}. Cut the input, or build plans with a larger "
-                    "--max-seconds or --max-batch."
-                )
+                return tensor.name, axis, size
+    return None
 
 
 def _letters(spec: StageSpec) -> list[str]:

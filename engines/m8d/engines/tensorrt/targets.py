@@ -6,6 +6,7 @@ import importlib
 from dataclasses import dataclass
 from types import ModuleType
 
+from m8d.engines.device import open_device
 from m8d.engines.errors import InputError, ProviderError
 
 MODULES = {"tensorrt": "tensorrt", "tensorrt-rtx": "tensorrt_rtx"}
@@ -63,10 +64,8 @@ def resolve_target(name: str, capabilities: tuple[str, ...]) -> Target:
 def present_capability() -> str:
     """Compute capability of the first GPU. Regular TensorRT cannot build without one."""
     try:
-        import cupy
-
-        return ".".join(cupy.cuda.Device(0).compute_capability)
-    except Exception as error:
+        return open_device(0).capability
+    except ProviderError as error:
         raise ProviderError(
             "TensorRT builds plans on the GPU they are for, and none is usable here. Run this on that machine, or "
             "build ahead of time with --target tensorrt-rtx."

@@ -29,7 +29,9 @@ class Job:
             raise InputError("--json and an output of - both want standard output. Write to a file, or drop --json.")
         self.flags = flags
         self.start = time.perf_counter()
-        self.pipeline = Pipeline.load(flags.bundle, flags.provider, flags.device, flags.threads, flags.low_memory)
+        self.pipeline = Pipeline.load(
+            flags.bundle, flags.provider, flags.device, flags.threads, flags.low_memory, flags.tf32
+        )
         notice = self.pipeline.bundle.manifest.notice
         if notice and not flags.quiet:
             print(notice, file=sys.stderr)
@@ -55,6 +57,7 @@ class Job:
                 "audio_seconds": audio_seconds,
                 "elapsed_seconds": round(elapsed, 4),
                 "provider": sessions.provider,
+                "provider_reason": sessions.reason,
                 "bundle": self.pipeline.bundle.manifest.name,
                 "stage_seconds": {name: round(seconds, 4) for name, seconds in sessions.seconds.items()},
                 **details,
@@ -62,4 +65,5 @@ class Job:
             print(json.dumps(summary))
         elif not self.flags.quiet:
             speed = f", {elapsed / audio_seconds:.2f} s per second of audio" if audio_seconds else ""
-            print(f"wrote {', '.join(wrote)} in {elapsed:.1f} s on {sessions.provider}{speed}", file=sys.stderr)
+            took = f"{sessions.provider} (auto)" if self.flags.provider == "auto" else sessions.provider
+            print(f"wrote {', '.join(wrote)} in {elapsed:.1f} s on {took}{speed}", file=sys.stderr)

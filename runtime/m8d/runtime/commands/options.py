@@ -24,10 +24,11 @@ class RunFlags:
         None
     )
     provider: Annotated[
-        str, typer.Option(help="auto, cpu or cuda. A named one is used or refused.")
+        str, typer.Option(help="auto, cpu, cuda, tensorrt or tensorrt-rtx. A named one is used or refused.")
     ] = "auto"  # fmt: skip
     device: Annotated[int, typer.Option(help="Index of the GPU.")] = 0
     threads: Annotated[int, typer.Option(min=0, help="CPU threads of a stage; 0 leaves it to the backend.")] = 0
+    tf32: Annotated[bool, typer.Option("--tf32", help="TensorFloat-32 on CUDA: faster, some codes change.")] = False
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print nothing but errors.")] = False
     low_memory: Annotated[
         bool, typer.Option("--low-memory", help="Keep one stage in memory at a time; slower when run again.")
