@@ -7,6 +7,7 @@ corpus and the output folder by path, as on a cluster's shared storage.
 from __future__ import annotations
 
 import heapq
+import socket
 import uuid
 from collections import deque
 from dataclasses import dataclass
