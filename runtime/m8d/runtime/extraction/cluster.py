@@ -7,6 +7,7 @@ corpus and the output folder by path, as on a cluster's shared storage.
 from __future__ import annotations
 
 import heapq
+import math
 import socket
 import uuid
 from collections import deque
@@ -100,9 +101,8 @@ def extract_on_ray(work: Work, paths: list[Path], options: ClusterOptions, repor
         raise InputError("--ray needs Ray: install it with `pip install m8d[ray]`.") from error
     try:
         if options.address == LOCAL:
-            ray.init(
-                num_cpus=max(1, round(options.actors * options.cpus)), include_dashboard=False, log_to_driver=False
-            )
+            cpus = max(1, math.ceil(options.actors * options.cpus))
+            ray.init(num_cpus=cpus, include_dashboard=False, log_to_driver=False)
         else:
             _knock(options.address)
             ray.init(address=options.address, log_to_driver=False)

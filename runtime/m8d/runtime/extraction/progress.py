@@ -41,7 +41,7 @@ class Progress:
     ) -> None:
         self.bar.close()
         self.ledger.close()
-        if not self.quiet:
+        if not self.quiet and kind is None:
             print(
                 f"{self.files} files of {self.audio_seconds / 3600:.2f} h encoded, {self._speed():.1f} times as fast "
                 f"as they play; {self.done_before} were done before", file=sys.stderr,
