@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from doubles import RecordingDevice
+from m8d.benchmarks.gpu_check import same_sampling
 from m8d.runtime.masked_decoding import masked_count
 from m8d.runtime.noise import LAYERS_PER_STAGE, NoiseStream
 from m8d.runtime.samplers import COMPILER_OPTIONS, NAMES, DeviceSampler, HostSampler, Step, kernel_source
@@ -75,6 +76,10 @@ def test_a_step_is_numpys(kernels, frames, size, ratio, temperature):
     np.testing.assert_array_equal(received["host"][0], received["device"][0])
     np.testing.assert_array_equal(received["host"][1], received["device"][1])
     assert received["host"][1].sum() == step.remaining
+
+
+def test_the_gpu_check_of_sampling_passes(sampler):
+    assert same_sampling("double", sampler).passed
 
 
 def test_equal_logits_and_scores_go_by_index(sampler):

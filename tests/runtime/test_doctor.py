@@ -19,6 +19,8 @@ from m8d.engines.tensorrt.profiles import ProfileLimits
 from m8d.engines.tensorrt.targets import resolve_target
 from m8d.runtime.cli import app
 
+OPTIONS = BuilderOptions(optimization_level=0)
+
 
 @pytest.fixture
 def with_gpu(monkeypatch):
@@ -64,14 +66,14 @@ def test_a_library_that_does_not_load(monkeypatch, tmp_path):
 def test_plans_for_the_gpu_are_found_and_checked(with_gpu, monkeypatch, tmp_path):
     shutil.copytree(builtin_bundle().folder, tmp_path / "bundle")
     whole = Bundle.open(tmp_path / "bundle")
-    one_stage = replace(whole.manifest, stages={"guidance": whole.stage("guidance")})
+    one_stage = replace(whole.manifest, stages={"s2a_full_head": whole.stage("s2a_full_head")})
     bundle = replace(whole, manifest=one_stage)
     monkeypatch.setattr(doctor_module, "builtin_bundle", lambda: bundle)
     target, limits = resolve_target("tensorrt-rtx", (RecordingDevice.capability,)), ProfileLimits()
     assert finding(diagnose(), "tensorrt-rtx plans").remedy.endswith("--compute-capability 8.9`.")
-    build_plans(bundle, target, limits, BuilderOptions(optimization_level=0))
+    build_plans(bundle, target, limits, OPTIONS)
     assert diagnose().usable == ("tensorrt-rtx", "cpu")
-    (plan_folder(bundle, target, limits) / "guidance.plan").write_bytes(b"")
+    (plan_folder(bundle, target, limits, OPTIONS) / "s2a_full_head.plan").write_bytes(b"")
     assert "is damaged" in finding(diagnose(), "tensorrt-rtx plans").detail
     assert diagnose().usable == ("cpu",)
 

@@ -102,8 +102,8 @@ def _gpu(index: int) -> tuple[Device | None, list[Finding]]:
         described = runtime.getDeviceProperties(index)
         name, memory = described["name"].decode(), described["totalGlobalMem"] / 2**30
     except Exception as error:  # CuPy has an exception of its own for each layer of CUDA
-        text = str(error).split("\n")[0]
-        return None, [cupy, Finding("GPU", MISSING, text, "check nvidia-smi; without a GPU, --provider cpu works")]
+        remedy = "" if isinstance(error, M8DError) else "check nvidia-smi; without a GPU, --provider cpu works"
+        return None, [cupy, Finding("GPU", MISSING, str(error), remedy)]
     detail = f"{name}, compute capability {device.capability}, {memory:.0f} GiB"
     supported = f"driver for CUDA {driver // 1000}.{driver % 1000 // 10}"
     return device, [cupy, Finding(f"GPU {index}", OK, f"{detail}, {supported}")]
