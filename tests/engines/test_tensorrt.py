@@ -17,6 +17,7 @@ from m8d.engines.tensorrt.plans import build_plans, descriptions, has_plans, pla
 from m8d.engines.tensorrt.profiles import AxisRange, ProfileLimits, check_shapes, fits, stage_profiles
 from m8d.engines.tensorrt.targets import Target, resolve_target
 from m8d.export.half import to_bf16, to_fp16
+from m8d.export.precision import stage_precision
 
 LIMITS = ProfileLimits(max_seconds=(2.0, 10.0))
 OPTIONS = BuilderOptions(optimization_level=0)
@@ -168,7 +169,9 @@ def test_buckets_are_tuned_for_their_own_lengths():
 
 
 @pytest.mark.parametrize("rewrite", [to_fp16, to_bf16])
-@pytest.mark.parametrize("stage", ["s2a_1layer_backbone", "t2s_backbone", "w2v_bert", "acoustic_decoder"])
+@pytest.mark.parametrize(
+    "stage", [name for name in builtin_bundle().manifest.stages if stage_precision("fp16", name) == "fp16"]
+)
 def test_half_graphs_build(target, tmp_path, stage, rewrite):
     """TensorRT takes no mixed types, so a graph that builds has its casts where they belong."""
     bundle = builtin_bundle()
