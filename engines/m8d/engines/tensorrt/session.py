@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -74,14 +73,13 @@ class PlanSession:
         self._scratch_size = max(1, engine.device_memory_size_v2)  # of the largest profile; TensorRT asks for no less
         self._scratch: Any = None
         self._lanes: dict[int, _Lane] = {}
-        self._lock = threading.Lock()  # one set of buffers
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As `Session.run`. Arrays of the host come back to the host; that copy is the only wait."""
         check_feeds(self.stage, self.spec, feeds)
         shapes = {tensor.name: tuple(feeds[tensor.name].shape) for tensor in self.spec.inputs}
         names = list(outputs) if outputs else [tensor.name for tensor in self.spec.outputs]
-        with self._lock, self.device.use():
+        with self.device.use():
             results = self._lane(shapes).run(feeds, shapes)
             chosen = {name: results[name] for name in names}
             if any(self.device.holds(array) for array in feeds.values()):
