@@ -70,7 +70,7 @@ def session(log):
 
 
 def recording_session(log, context=RecordingContext, **options):
-    engine = SimpleNamespace(get_device_memory_size_for_profile_v2=lambda index: 1000 * (index + 1))
+    engine = SimpleNamespace(device_memory_size_v2=1000)
     return PlanSession("s", SPEC, PROFILES, engine, lambda: context(log, **options), RecordingDevice())
 
 
@@ -101,7 +101,7 @@ def test_buffers_are_allocated_once_per_profile_at_its_largest(session):
     assert allocated == [1000, 8 * 2 * 4, 8 * 2 * 4]
     session.run({"x": numbers(9)})
     allocated = [size for name, size in session.device.log if name == "allocate"]
-    assert allocated[3:] == [2000, 40 * 2 * 4, 40 * 2 * 4]
+    assert allocated[3:] == [40 * 2 * 4, 40 * 2 * 4]
 
 
 def test_the_first_profile_that_fits_runs(session, log):

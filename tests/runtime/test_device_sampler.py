@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 
 from doubles import RecordingDevice
+from m8d.benchmarks.gpu_check import same_sampling
 from m8d.runtime.masked_decoding import masked_count
 from m8d.runtime.noise import LAYERS_PER_STAGE, NoiseStream
 from m8d.runtime.samplers import COMPILER_OPTIONS, NAMES, DeviceSampler, HostSampler, Step, kernel_source
+from m8d.runtime.speaker import Prompt, SpeakingOptions
 
 HERE = Path(__file__).parent
 
@@ -77,6 +79,10 @@ def test_a_step_is_numpys(kernels, frames, size, ratio, temperature):
     assert received["host"][1].sum() == step.remaining
 
 
+def test_the_gpu_check_of_sampling_passes(sampler):
+    assert same_sampling("double", sampler).passed
+
+
 def test_equal_logits_and_scores_go_by_index(sampler):
     codes, masked = np.full((4, 1), 8), np.ones(4, bool)
     step = Step(0, 0, np.float32(0), 0.0, 0.25, 2, 8)
@@ -100,6 +106,18 @@ def test_whole_decodings_are_those_of_the_host(builtin_pipeline, sampler, monkey
     np.testing.assert_array_equal(decode(), expected)
     # One copy to the host per layer, and no other.
     assert sampler.device.log == [("to_host", "")] * builtin_pipeline.bundle.manifest.model.num_quantizers
+
+
+def test_text_to_speech_decodes_the_same(builtin_pipeline, sampler, monkeypatch):
+    voice = builtin_pipeline.encode_prompt(np.sin(np.arange(8000)), 16000)
+    prompt, options = Prompt(voice, np.arange(1, 6)), SpeakingOptions(steps=5)
+
+    def decode():
+        return builtin_pipeline.speaker.semantic_codes(np.arange(3, 12), prompt, 30, options, 2**63, lambda n: None)
+
+    expected = decode()
+    monkeypatch.setitem(vars(builtin_pipeline.sessions), "sampler", sampler)
+    np.testing.assert_array_equal(decode(), expected)
 
 
 def nvrtc():

@@ -139,6 +139,25 @@ def project(
     _finish(projection(read_result(latency_result)), output)
 
 
+def gpu_check(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder; plans that it lacks for this GPU are built into it.")],
+    reference: Annotated[Path | None, typer.Option(help="The same in fp32, where BUNDLE is not.")] = None,
+    provider: Annotated[list[str] | None, typer.Option(help="cuda, tensorrt or tensorrt-rtx. Default: all.")] = None,
+    device: Annotated[int, typer.Option(help="Index of the GPU.")] = 0,
+    output: Output = None,
+) -> None:
+    """Check on a GPU what only a GPU can show; exit status 2 when a check fails."""
+    from m8d.benchmarks.gpu_check import GPU_PROVIDERS, GpuOptions
+    from m8d.benchmarks.gpu_check import gpu_check as check
+    from m8d.engines.errors import ProviderError
+
+    options = GpuOptions(tuple(provider or GPU_PROVIDERS), device)
+    result = check(_open([bundle])[0], _open([reference or bundle])[0], options)
+    _finish(result, output)
+    if result.figures["failed"]:
+        raise ProviderError(f"{result.figures['failed']} of {result.figures['checks']} checks failed, see the table.")
+
+
 def report(
     results: Annotated[list[Path], typer.Argument(help="JSON files that --output wrote.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for report.md, report.html and the plots.")],
@@ -151,8 +170,8 @@ def report(
     typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
 
 
-for function in (latency, memory, startup, parity, scaling, quality, project, report):
-    app.command(function.__name__)(command(function))
+for function in (latency, memory, startup, parity, scaling, quality, project, gpu_check, report):
+    app.command(function.__name__.replace("_", "-"))(command(function))
 
 
 def _open(paths: list[Path]) -> list[Bundle]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,7 @@ class Device:
 
     def __init__(self, index: int = 0) -> None:
         self.index = index
+        self._turn = threading.RLock()
         try:
             import cupy
 
@@ -42,8 +44,11 @@ class Device:
 
     @contextmanager
     def use(self) -> Iterator[None]:
-        """What CuPy does inside goes to this device and this stream; nothing waits."""
-        with self._device, self.stream:
+        """What CuPy does inside goes to this device and this stream; nothing waits for the device.
+
+        Threads take turns, since sessions hand out views of buffers that their next run overwrites.
+        """
+        with self._turn, self._device, self.stream:
             yield
 
     def holds(self, array: Any) -> bool:

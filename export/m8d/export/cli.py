@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from m8d.engines.flags import command
+from m8d.export.plan_flags import PlanFlags
 from m8d.models.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -47,6 +48,11 @@ def build(
         ),
     ] = "fp32",
     check_seconds: Annotated[float, typer.Option(help="Longest audio in the parity check.")] = 30.0,
+    target: Annotated[
+        str | None, typer.Option(help="Also build plans for tensorrt or tensorrt-rtx, see `engines`.")
+    ] = None,
+    *,
+    plans: PlanFlags,
 ) -> None:
     """Export every stage, compare each with its module, and write the bundle if all agree."""
     from m8d.engines.errors import InputError
@@ -62,6 +68,7 @@ def build(
             raise InputError(f"--without: received {part!r}, expected t2s.")
     if precision not in CHOICES:
         raise InputError(f"--precision: received {precision!r}, expected one of {', '.join(CHOICES)}.")
+    plan_target = plans.target(target) if target else None  # refused before the work begins
     with_t2s = not without
     provenance = {"checkpoint": checkpoint.name if checkpoint else repo}
     if checkpoint is None:
@@ -85,6 +92,8 @@ def build(
     _header()
     build_bundle(Checkpoint(checkpoint), output, options, _row)
     typer.echo(f"wrote {output}")
+    if plan_target:
+        plans.build(output, plan_target)
 
 
 def verify(
@@ -133,31 +142,10 @@ def download(
 def engines(
     bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
     target: Annotated[str, typer.Option(help="tensorrt (on the GPU it is for) or tensorrt-rtx (anywhere).")],
-    compute_capability: Annotated[list[str] | None, typer.Option(help="For tensorrt-rtx: such as 8.9; repeat.")] = None,
-    max_seconds: Annotated[
-        list[float] | None, typer.Option(help="Longest audio of a call, 30 by default; repeat for buckets of lengths.")
-    ] = None,
-    max_batch: Annotated[int, typer.Option(help="Most items of a call.")] = 1,
-    optimization_level: Annotated[int | None, typer.Option(min=0, max=5, help="0 builds fast, 5 runs fast.")] = None,
-    workspace: Annotated[int | None, typer.Option(min=1, help="MiB of scratch memory for kernels.")] = None,
+    plans: PlanFlags,
 ) -> None:
-    """Build TensorRT plans of every stage into the bundle, without torch."""
-    from m8d.engines.bundle import Bundle
-    from m8d.engines.summary import megabytes
-    from m8d.engines.tensorrt.builder import BuilderOptions
-    from m8d.engines.tensorrt.plans import build_plans
-    from m8d.engines.tensorrt.profiles import ProfileLimits
-    from m8d.engines.tensorrt.targets import resolve_target
-
-    opened = Bundle.open(bundle)
-    folder = build_plans(
-        opened,
-        resolve_target(target, tuple(compute_capability or ())),
-        ProfileLimits(tuple(max_seconds or (30.0,)), max_batch),
-        BuilderOptions(optimization_level, workspace),
-        lambda line: typer.echo(f"{line.stage:22} {megabytes(line.bytes):>10}"),
-    )
-    typer.echo(f"plans are in {folder}")
+    """Build TensorRT plans of every stage into the bundle, in its precision, without torch."""
+    plans.build(bundle, plans.target(target))
 
 
 def random(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from m8d.runtime.commands.convert import convert, reconstruct
+from m8d.runtime.commands.doctor import doctor
 from m8d.runtime.commands.extract import extract
 from m8d.runtime.commands.info import info
 from m8d.runtime.commands.latents import decode, encode, interpolate
@@ -20,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for function in (convert, reconstruct, stream, tts, encode, decode, interpolate, extract, voice, info):
+for function in (convert, reconstruct, stream, tts, encode, decode, interpolate, extract, voice, info, doctor):
     app.command()(function)
 
 

@@ -26,7 +26,7 @@ class StageSessions:
     Attributes:
         provider: what the options' provider came to here.
         reason: why it was taken.
-        seconds: time spent in each stage so far.
+        seconds: time spent in each stage so far; on a GPU, in handing it over, while arrays stay there.
     """
 
     def __init__(self, bundle: Bundle, options: SessionOptions, low_memory: bool = False) -> None:

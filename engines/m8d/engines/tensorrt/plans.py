@@ -7,6 +7,7 @@ import hashlib
 import json
 import shutil
 import tempfile
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,11 +25,12 @@ TIMING_CACHE = "timing.cache"
 
 @dataclass(frozen=True)
 class PlanReport:
-    """One line of a build: what was made, of which size."""
+    """One line of a build: what was made, of which size, in which time."""
 
     stage: str
+    precision: str
     bytes: int
-    file: str
+    seconds: float
 
 
 @dataclass(frozen=True)
@@ -40,13 +42,14 @@ class Plan:
     profiles: tuple[Profile, ...]
 
 
-def plan_folder(bundle: Bundle, target: Target, limits: ProfileLimits) -> Path:
-    """`engines/<target>-<version>_sm…_<precisions>_<digest>`; the digest covers the graphs and the profile."""
+def plan_folder(bundle: Bundle, target: Target, limits: ProfileLimits, options: BuilderOptions) -> Path:
+    """`engines/<target>-<version>_sm…_<precisions>_<digest>`; the digest covers graphs, profiles and options."""
     stages = bundle.manifest.stages
     precision = "+".join(sorted({stage.precision for stage in stages.values()}))
     facts = {
         "graphs": {name: _graph_hashes(bundle, name) for name in stages},
         "limits": dataclasses.asdict(limits),
+        "options": dataclasses.asdict(options),
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
     return bundle.folder / FOLDER / f"{target.key}_{precision}_{digest}"
@@ -60,7 +63,7 @@ def build_plans(
     report: Callable[[PlanReport], None] = lambda line: None,
 ) -> Path:
     """Builds every stage's plan; the folder appears when all are there. Returns it, at once if it exists already."""
-    folder = plan_folder(bundle, target, limits)
+    folder = plan_folder(bundle, target, limits, options)
     if folder.is_dir():
         return folder
     folder.parent.mkdir(exist_ok=True)
@@ -70,6 +73,7 @@ def build_plans(
     try:
         for name, spec in bundle.manifest.stages.items():
             profiles = stage_profiles(bundle.manifest, name, limits)
+            start = time.perf_counter()
             built = builder.build(bundle.folder / spec.file, spec, profiles)
             (staging / f"{name}.plan").write_bytes(built.plan)
             description = {
@@ -84,7 +88,7 @@ def build_plans(
                 "outputs": [dataclasses.asdict(tensor) for tensor in built.outputs],
             }
             (staging / f"{name}.json").write_text(json.dumps(description, indent=1) + "\n")
-            report(PlanReport(name, len(built.plan), f"{name}.plan"))
+            report(PlanReport(name, spec.precision, len(built.plan), time.perf_counter() - start))
         if builder.timing_cache:
             cache.write_bytes(builder.timing_cache)
         staging.chmod(0o755)

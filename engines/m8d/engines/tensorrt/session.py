@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -52,6 +51,8 @@ def open_plan(bundle: Bundle, stage: str, provider: str, index: int) -> PlanSess
 class PlanSession:
     """A deserialised plan with device buffers that are allocated once per profile, at its largest sizes.
 
+    Runs follow each other on one stream, so all contexts share one piece of scratch memory.
+
     Args:
         profiles: as the plan was built, the shortest lengths first; a run takes the first that fits.
         engine: `ICudaEngine`.
@@ -68,16 +69,17 @@ class PlanSession:
         device: Device,
     ) -> None:
         self.stage, self.spec, self.profiles, self.device = stage, spec, profiles, device
-        self._engine, self._new_context = engine, new_context
+        self._new_context = new_context
+        self._scratch_size = max(1, engine.device_memory_size_v2)  # of the largest profile; TensorRT asks for no less
+        self._scratch: Any = None
         self._lanes: dict[int, _Lane] = {}
-        self._lock = threading.Lock()  # one set of buffers
 
     def run(self, feeds: Mapping[str, Any], outputs: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """As `Session.run`. Arrays of the host come back to the host; that copy is the only wait."""
         check_feeds(self.stage, self.spec, feeds)
         shapes = {tensor.name: tuple(feeds[tensor.name].shape) for tensor in self.spec.inputs}
         names = list(outputs) if outputs else [tensor.name for tensor in self.spec.outputs]
-        with self._lock, self.device.use():
+        with self.device.use():
             results = self._lane(shapes).run(feeds, shapes)
             chosen = {name: results[name] for name in names}
             if any(self.device.holds(array) for array in feeds.values()):
@@ -89,10 +91,17 @@ class PlanSession:
         index = next((i for i, p in enumerate(self.profiles) if fits(self.spec, p, shapes)), len(self.profiles) - 1)
         check_shapes(self.stage, self.spec, self.profiles[index], shapes)
         if index not in self._lanes:
-            self._lanes[index] = _Lane(
-                self.spec, self.profiles[index], index, self._engine, self._new_context, self.device
-            )
+            self._lanes[index] = _Lane(self.spec, self.profiles[index], index, self._make_context, self.device)
         return self._lanes[index]
+
+    def _make_context(self) -> Any:
+        if self._scratch is None:
+            self._scratch = self.device.allocate(self._scratch_size)
+        context = self._new_context()
+        if context is None:
+            raise BundleError("TensorRT could not make an execution context: the GPU has too little free memory.")
+        context.set_device_memory(self.device.address(self._scratch), self._scratch_size)
+        return context
 
 
 @dataclass(frozen=True)
@@ -108,10 +117,9 @@ class _Lane:
     """One profile: its buffers, a context for any shape, and captured graphs for shapes that came again."""
 
     def __init__(
-        self, spec: StageSpec, profile: Profile, index: int, engine: Any, new_context: Callable[[], Any], device: Device
+        self, spec: StageSpec, profile: Profile, index: int, new_context: Callable[[], Any], device: Device
     ) -> None:
         self.spec, self.index, self.device, self._new_context = spec, index, device, new_context
-        self._scratch = device.allocate(max(1, engine.get_device_memory_size_for_profile_v2(index)))
         self._context = self._make_context()
         largest = {
             tensor.name: tuple(profile[a].max if isinstance(a, str) else a for a in tensor.shape)
@@ -160,9 +168,6 @@ class _Lane:
 
     def _make_context(self) -> Any:
         context = self._new_context()
-        if context is None:
-            raise BundleError("TensorRT could not make an execution context: the GPU has too little free memory.")
-        context.set_device_memory(self.device.address(self._scratch), self._scratch.size)
         self._demand(context.set_optimization_profile_async(self.index, self.device.stream.ptr), "select its profile")
         return context
 
