@@ -39,8 +39,8 @@ class StatusError(Exception):
 class Library:
     """The functions of m8d.h; a status other than 0 is raised."""
 
-    def __init__(self):
-        self.raw = c.CDLL(str(BUILD / "libm8d.so"))
+    def __init__(self, folder=BUILD):
+        self.raw = c.CDLL(str(folder / "libm8d.so"))
         self.raw.m8d_last_error.restype = self.raw.m8d_version.restype = c.c_char_p
         self.raw.m8d_close.argtypes = self.raw.m8d_voice_free.argtypes = self.raw.m8d_free.argtypes = [c.c_void_p]
 

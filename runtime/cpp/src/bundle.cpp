@@ -1,13 +1,11 @@
 #include "bundle.hpp"
 
-#include <openssl/evp.h>
-
 #include <array>
 #include <fstream>
-#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "error.hpp"
+#include "sha256.hpp"
 
 namespace m8d::core {
 namespace {
@@ -22,22 +20,6 @@ const std::array required_stages = {
     "s2a_1layer_condition", "s2a_1layer_backbone", "s2a_1layer_head", "s2a_full_condition", "s2a_full_backbone",
     "s2a_full_head",   "guidance",          "acoustic_decoder",
 };
-
-std::string sha256(const fs::path &path) {
-    std::unique_ptr<EVP_MD_CTX, void (*)(EVP_MD_CTX *)> context(EVP_MD_CTX_new(), EVP_MD_CTX_free);
-    std::ifstream file(path, std::ios::binary);
-    std::vector<char> block(1u << 20);
-    EVP_DigestInit_ex(context.get(), EVP_sha256(), nullptr);
-    while (file.read(block.data(), static_cast<std::streamsize>(block.size())) || file.gcount() > 0)
-        EVP_DigestUpdate(context.get(), block.data(), static_cast<std::size_t>(file.gcount()));
-    std::array<unsigned char, EVP_MAX_MD_SIZE> digest{};
-    unsigned size = 0;
-    EVP_DigestFinal_ex(context.get(), digest.data(), &size);
-    std::string text;
-    constexpr char digits[] = "0123456789abcdef";
-    for (unsigned i = 0; i < size; i++) text += {digits[digest[i] >> 4], digits[digest[i] & 15]};
-    return text;
-}
 
 void check_file(const fs::path &folder, const std::string &name, const json &record, bool verify) {
     if (name.empty() || fs::path(name).filename() != name || name == ".." || name == ".")
@@ -59,6 +41,17 @@ std::vector<std::string> names(const json &tensors) {
     return found;
 }
 
+Stage stage_of(const json &values, const json &files, const fs::path &folder) {
+    const auto file = values.at("file").get<std::string>();
+    Stage stage{folder / file, names(values.at("inputs")), names(values.at("outputs")), {}, {}};
+    for (const char *key : {"file", "data"})
+        if (values.at(key).is_string()) stage.hashes.push_back(files.at(values.at(key)).at("sha256"));
+    for (const auto &tensor : values.at("inputs"))
+        for (const auto &axis : tensor.at("shape"))
+            stage.axes[tensor.at("name")].push_back(axis.is_string() ? axis.get<std::string>() : "");
+    return stage;
+}
+
 Bundle parse(const json &manifest, const fs::path &folder, bool verify) {
     if (manifest.at("format") != "m8d-bundle" || manifest.at("format_version") != format_version)
         fail(M8D_BAD_BUNDLE, folder, " is of format ", manifest.at("format"), " version ",
@@ -66,6 +59,7 @@ Bundle parse(const json &manifest, const fs::path &folder, bool verify) {
     for (const auto &[name, record] : manifest.at("files").items()) check_file(folder, name, record, verify);
     Bundle bundle;
     bundle.name = manifest.at("name");
+    bundle.folder = folder;
     const auto &model = manifest.at("model");
     auto number = [&](const char *name) {
         const int value = model.at(name).get<int>();
@@ -86,7 +80,7 @@ Bundle parse(const json &manifest, const fs::path &folder, bool verify) {
         const auto file = stage.at("file").get<std::string>();
         if (!manifest.at("files").contains(file))
             fail(M8D_BAD_BUNDLE, folder, ": stage ", name, " names a file that is not listed. Rebuild it.");
-        bundle.stages[name] = {folder / file, names(stage.at("inputs")), names(stage.at("outputs"))};
+        bundle.stages[name] = stage_of(stage, manifest.at("files"), folder);
     }
     for (const char *name : required_stages) bundle.stage(name);
     return bundle;

@@ -23,10 +23,13 @@ struct SamplingDefaults {
 struct Stage {
     std::filesystem::path file;
     std::vector<std::string> inputs, outputs;
+    std::vector<std::string> hashes;                             // of the graph and of its weights, where those are apart
+    std::map<std::string, std::vector<std::string>> axes;        // letters of each input's shape, empty where fixed
 };
 
 struct Bundle {
     std::string name;
+    std::filesystem::path folder;
     Model model;
     SamplingDefaults sampling;
     std::map<std::string, Stage> stages;

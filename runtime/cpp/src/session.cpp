@@ -55,7 +55,8 @@ class OnnxRuntimeBackend : public Backend {
         options_.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
     }
 
-    std::unique_ptr<Session> open(const Stage &stage) override {
+    std::unique_ptr<Session> open(const Bundle &bundle, const std::string &name) override {
+        const Stage &stage = bundle.stage(name);
         try {
             return std::make_unique<OnnxRuntimeSession>(env_, stage, options_);
         } catch (const Ort::Exception &error) {
@@ -73,9 +74,13 @@ class OnnxRuntimeBackend : public Backend {
 
 std::unique_ptr<Backend> make_backend(const std::string &provider, int threads) {
     if (threads < 0) fail(M8D_INVALID_ARGUMENT, "threads: received ", threads, ", expected 0 or more.");
-    if (provider != "cpu")
-        fail(M8D_BAD_PROVIDER, "Provider \"", provider, "\" was asked for, but this library has only: cpu.");
-    return std::make_unique<OnnxRuntimeBackend>(threads);
+    if (provider == "cpu") return std::make_unique<OnnxRuntimeBackend>(threads);
+#ifdef M8D_TENSORRT
+    if (provider == M8D_TENSORRT) return make_tensorrt_backend();
+    fail(M8D_BAD_PROVIDER, "Provider \"", provider, "\" was asked for, but this library has only: cpu, " M8D_TENSORRT ".");
+#else
+    fail(M8D_BAD_PROVIDER, "Provider \"", provider, "\" was asked for, but this library has only: cpu.");
+#endif
 }
 
 std::map<std::string, Tensor> Sessions::run(const std::string &name, Feeds feeds) {
@@ -83,7 +88,7 @@ std::map<std::string, Tensor> Sessions::run(const std::string &name, Feeds feeds
     {
         std::lock_guard<std::mutex> lock(mutex_);
         auto &slot = open_[name];
-        if (!slot) slot = backend_->open(bundle_.stage(name));
+        if (!slot) slot = backend_->open(bundle_, name);
         session = slot.get();
     }
     return session->run(std::move(feeds));

@@ -37,11 +37,12 @@ class Session {
 class Backend {
   public:
     virtual ~Backend() = default;
-    virtual std::unique_ptr<Session> open(const Stage &stage) = 0;
+    virtual std::unique_ptr<Session> open(const Bundle &bundle, const std::string &stage) = 0;
 };
 
-// `provider` is "cpu", or "tensorrt" where it was built in. Throws Error(M8D_BAD_PROVIDER).
+// `provider` is "cpu", or the TensorRT that was built in. Throws Error(M8D_BAD_PROVIDER).
 std::unique_ptr<Backend> make_backend(const std::string &provider, int threads);
+std::unique_ptr<Backend> make_tensorrt_backend();
 
 // The sessions of one pipeline, each opened when a stage is first run.
 class Sessions {
