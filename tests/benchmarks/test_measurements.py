@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from m8d.benchmarks import speech
+from m8d.benchmarks.commands import m8d_run
 from m8d.benchmarks.cost import profile
 from m8d.benchmarks.latency import LatencyOptions, latency
+from m8d.benchmarks.long import long
 from m8d.benchmarks.machine import ceilings, describe
 from m8d.benchmarks.memory import memory
 from m8d.benchmarks.parity import parity
@@ -13,6 +15,7 @@ from m8d.benchmarks.probe import run_probe
 from m8d.benchmarks.recording import Call, record_conversion
 from m8d.benchmarks.scaling import fitted_exponent, scaling
 from m8d.benchmarks.startup import startup
+from m8d.benchmarks.throughput import throughput
 from m8d.benchmarks.timing import Timing, interleaved
 from m8d.engines.builtin import builtin_bundle
 from m8d.engines.bundle import Bundle
@@ -126,3 +129,31 @@ def test_bundle_is_opened_whole():
     pipeline = Pipeline(bundle, CPU)
     pipeline.preload()
     assert set(bundle.manifest.stages) - set(pipeline.sessions._open) == {"t2s_condition", "t2s_backbone", "t2s_head"}
+
+
+def test_throughput_counts_the_audio_of_the_corpus():
+    result = throughput(builtin_bundle(), files=6, seconds=0.4, actors=[])
+    assert [row["run"] for row in result.tables["Extraction"]] == ["one process, one thread", "one process"]
+    for row in result.tables["Extraction"]:
+        assert row["times real time"] == pytest.approx(3600 * result.settings["hours"] / row["seconds"])
+        assert row["peak MB"] > 30
+    assert 1.2 < 3600 * result.settings["hours"] < 3.6
+    with pytest.raises(M8DError, match="0 files"):
+        throughput(builtin_bundle(), files=0, seconds=1.0, actors=[])
+
+
+def test_a_command_that_fails_while_it_is_measured():
+    with pytest.raises(M8DError, match=r"(?s)m8d-run encode failed while it was measured: .*nowhere\.wav does not"):
+        m8d_run("encode", "nowhere.wav", "--output", "z.npy")
+
+
+def test_long_recordings(tmp_path):
+    result = long(builtin_bundle(), 250.0, "turbo", 1)
+    assert [(row["task"], row["audio s"]) for row in result.tables["Recordings"]] == [
+        ("encode", 62.5), ("convert", 62.5), ("encode", 250.0), ("convert", 250.0),
+    ]  # fmt: skip
+    errors = {row["cut"]: row["RMS error / std"] for row in result.tables["Latents of blocks against the whole"]}
+    assert 0 < errors["recordings"] < errors["live, 2 s"] < errors["live"]
+    assert [row["delay s"] for row in result.tables["Streams"]] == pytest.approx([1.4, 3.1])
+    with pytest.raises(M8DError, match="more than 240 s"):
+        long(builtin_bundle(), 100.0, "turbo", 1)

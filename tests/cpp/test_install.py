@@ -87,7 +87,7 @@ def test_consumer_project_builds_against_what_is_installed(prefix, bundle, tmp_p
     built = run("cmake", "--build", tmp_path)
     assert built.returncode == 0, built.stdout + built.stderr
     done = run(tmp_path / "consumer", bundle)
-    assert "8-D latents at 50 Hz" in done.stdout, done.stderr
+    assert "8-D latents at 50 Hz, 49 codes, 23520 samples" in done.stdout, done.stderr
 
 
 def test_pkg_config_finds_it(prefix):

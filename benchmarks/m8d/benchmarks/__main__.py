@@ -111,6 +111,47 @@ def scaling(
     _finish(measure(_open([bundle])[0], lengths, prompt, quality, repeats, threads), output)
 
 
+def throughput(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    files: Annotated[int, typer.Option(help="Recordings of the corpus.")] = 200,
+    seconds: Annotated[float, typer.Option(help="Length of one, on average.")] = 5.0,
+    actors: Annotated[list[int] | None, typer.Option(help="Ray actors to compare with; repeat for more.")] = None,
+    output: Output = None,
+) -> None:
+    """Time m8d-run extract over a corpus, in one process and on Ray."""
+    from m8d.benchmarks.throughput import throughput as measure
+
+    _finish(measure(_open([bundle])[0], files, seconds, actors or []), output)
+
+
+def long(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    seconds: Annotated[float, typer.Option(help="Length of the recording.")] = 1200.0,
+    quality: Annotated[str, typer.Option(help="Schedule, see m8d-run convert.")] = "turbo",
+    threads: Threads = 0,
+    output: Output = None,
+) -> None:
+    """Measure what long recordings and streams cost in time, memory and accuracy."""
+    from m8d.benchmarks.long import long as measure
+
+    _finish(measure(_open([bundle])[0], seconds, quality, threads), output)
+
+
+def embedding(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    spoken: Speech,
+    program: Annotated[Path, typer.Option(help="m8d-convert, beside its libm8d.so.")] = Path("build/cpp/m8d-convert"),
+    long: Annotated[float, typer.Option(help="Seconds of the longer recording.")] = 20.0,
+    repeats: Annotated[int, typer.Option(help="Timed rounds.")] = 3,
+    output: Output = None,
+) -> None:
+    """Time the C++ program beside the Python command, in whole processes."""
+    from m8d.benchmarks.embedding import embedding as measure
+
+    opened = _open([bundle])[0]
+    _finish(measure(opened, program, spoken.seconds, long, spoken.prompt, repeats, spoken.threads), output)
+
+
 def quality(
     bundles: Bundles,
     speech: Annotated[Path, typer.Option(help="Folder of `python -m m8d.models.training corpus`.")],
@@ -170,7 +211,9 @@ def report(
     typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
 
 
-for function in (latency, memory, startup, parity, scaling, quality, project, gpu_check, report):
+COMMANDS = (latency, memory, startup, parity, scaling, throughput, long, embedding, quality, project, gpu_check, report)
+
+for function in COMMANDS:
     app.command(function.__name__.replace("_", "-"))(command(function))
 
 

@@ -2,6 +2,7 @@
 #include <sndfile.h>
 
 #include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -17,7 +18,7 @@ namespace {
 constexpr const char *usage =
     "usage: m8d-convert --bundle FOLDER --source FILE --reference FILE --output FILE.wav\n"
     "                   [--seed N] [--layer-steps A,B,C] [--guidance A,B] [--temperature X] [--top-k X]\n"
-    "                   [--prompt-seconds X] [--threads N] [--quiet]\n";
+    "                   [--prompt-seconds X] [--threads N] [--provider P] [--quiet]\n";
 
 struct Sound {
     std::vector<float> samples;
@@ -67,6 +68,12 @@ double number(const std::string &flag, const std::string &text) {
     return value;
 }
 
+std::uint64_t whole(const std::string &flag, const std::string &text) {
+    const bool digits = !text.empty() && text.find_first_not_of("0123456789") == std::string::npos && text.size() < 21;
+    if (!digits) throw std::runtime_error(flag + ": received \"" + text + "\", expected a whole number of 0 or more.");
+    return std::strtoull(text.c_str(), nullptr, 10);
+}
+
 // Comma-separated numbers, the last one repeated up to `count`.
 std::vector<double> numbers(const std::string &flag, const std::string &text, std::size_t count) {
     std::vector<double> values;
@@ -82,7 +89,7 @@ std::vector<double> numbers(const std::string &flag, const std::string &text, st
 
 m8d_sampling sampling_of(const m8d::Pipeline &pipeline, std::map<std::string, std::string> &flags) {
     m8d_sampling sampling = pipeline.sampling();
-    if (flags.count("--seed")) sampling.seed = std::strtoull(flags["--seed"].c_str(), nullptr, 10);
+    if (flags.count("--seed")) sampling.seed = whole("--seed", flags["--seed"]);
     if (flags.count("--layer-steps")) {
         const auto steps = numbers("--layer-steps", flags["--layer-steps"], 3);
         sampling.coarse_steps = static_cast<int>(steps[0]);
@@ -107,8 +114,8 @@ int run(std::map<std::string, std::string> flags, bool quiet) {
     using Clock = std::chrono::steady_clock;
     auto since = [](Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); };
     const auto started = Clock::now();
-    const int threads = flags.count("--threads") ? static_cast<int>(number("--threads", flags["--threads"])) : 0;
-    m8d::Pipeline pipeline(flags["--bundle"], threads);
+    const int threads = flags.count("--threads") ? static_cast<int>(whole("--threads", flags["--threads"])) : 0;
+    m8d::Pipeline pipeline(flags["--bundle"], threads, flags.count("--provider") ? flags["--provider"] : "cpu");
     const double opened = since(started);
     const Sound source = read(flags["--source"]), reference = read(flags["--reference"]);
     const auto sampling = sampling_of(pipeline, flags);
@@ -135,7 +142,7 @@ int main(int count, char **arguments) try {
     std::map<std::string, std::string> flags;
     bool quiet = false;
     const std::string known = " --bundle --source --reference --output --seed --layer-steps --guidance --temperature "
-                              "--top-k --prompt-seconds --threads ";
+                              "--top-k --prompt-seconds --threads --provider ";
     for (int i = 1; i < count; i++) {
         const std::string flag = arguments[i];
         if (flag == "--quiet") {

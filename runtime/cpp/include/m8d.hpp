@@ -43,10 +43,12 @@ using Progress = std::function<bool(std::uint32_t, std::uint32_t)>;
 
 class Pipeline {
   public:
-    explicit Pipeline(const std::string &bundle, int threads = 0) : handle_(nullptr, m8d_close) {
+    explicit Pipeline(const std::string &bundle, int threads = 0, const std::string &provider = "cpu")
+        : handle_(nullptr, m8d_close) {
         m8d_open_options options;
         check(m8d_open_options_init(&options, sizeof options));
         options.threads = threads;
+        options.provider = provider.c_str();
         m8d_pipeline *pipeline = nullptr;
         check(m8d_open(bundle.c_str(), &options, &pipeline));
         handle_.reset(pipeline);
@@ -71,6 +73,13 @@ class Pipeline {
         return taken(latents, frames * static_cast<std::size_t>(info().latent_dim));
     }
 
+    std::vector<std::int64_t> semantic_codes(const std::vector<float> &latents) {
+        std::int64_t *codes = nullptr;
+        const auto frames = latents.size() / static_cast<std::size_t>(info().latent_dim);
+        check(m8d_semantic_codes(handle_.get(), latents.data(), frames, &codes));
+        return taken(codes, frames);
+    }
+
     Voice voice(const std::vector<float> &samples, int rate) {
         m8d_voice *voice = nullptr;
         check(m8d_voice_create(handle_.get(), samples.data(), samples.size(), rate, &voice));
@@ -81,15 +90,27 @@ class Pipeline {
                                const m8d_sampling &sampling, Progress progress = nullptr) {
         float *audio = nullptr;
         std::size_t count = 0;
-        auto call = [](void *user, std::uint32_t done, std::uint32_t total) {
-            return (*static_cast<Progress *>(user))(done, total) ? 0 : 1;
-        };
         check(m8d_convert(handle_.get(), samples.data(), samples.size(), rate, voice.get(), &sampling,
-                          progress ? +call : nullptr, &progress, &audio, &count));
+                          progress ? told : nullptr, &progress, &audio, &count));
+        return taken(audio, count);
+    }
+
+    // Without a voice when `voice` is null.
+    std::vector<float> decode(const std::vector<float> &latents, const Voice *voice, const m8d_sampling &sampling,
+                              Progress progress = nullptr) {
+        float *audio = nullptr;
+        std::size_t count = 0;
+        check(m8d_decode(handle_.get(), latents.data(), latents.size() / static_cast<std::size_t>(info().latent_dim),
+                         voice ? voice->get() : nullptr, &sampling, progress ? told : nullptr, &progress, &audio, &count,
+                         nullptr));
         return taken(audio, count);
     }
 
   private:
+    static int told(void *user, std::uint32_t done, std::uint32_t total) {
+        return (*static_cast<Progress *>(user))(done, total) ? 0 : 1;
+    }
+
     std::unique_ptr<m8d_pipeline, void (*)(m8d_pipeline *)> handle_;
 };
 
