@@ -14,6 +14,7 @@ from m8d.models.training import corpus
 from m8d.models.training.codec import initialise_residual, quantise
 from m8d.models.training.loop import Loop
 from m8d.models.training.recipe import STEPS
+from m8d.models.training.s2a import near_codes
 
 LENGTHS = {"features": 30, "latents": 24, "codec": 12, "s2a_1layer": 30, "s2a_full": 30, "t2s": 30}
 
@@ -76,6 +77,23 @@ def test_resumed_run_equals_unbroken_run(trained, tmp_path, step):
         assert all(torch.equal(whole[key], pieces[key]) for key in whole)
 
 
+def test_frozen_codes_are_those_of_the_averaged_encoder(trained, tmp_path):
+    """So that S2A, which learns from them, can begin while the decoder goes on learning."""
+    recipe = dataclasses.replace(trained, freeze_codec=5, unquantised_codec=2)
+    states = []
+    for steps in (5, 6, 9):
+        torch.manual_seed(0)
+        Loop(recipe._codec(), tmp_path, dataclasses.replace(trained.options, steps=steps)).run()
+        states.append(torch.load(tmp_path / "checkpoint.pt", weights_only=True))
+    codes = [key for key in states[0]["average"] if key.startswith(("encoder.", "decoder.quantizer."))]
+    for later in states[1:]:
+        assert all(
+            torch.equal(later[part][key], states[0]["average"][key]) for key in codes for part in ("modules", "average")
+        )
+    moved = [key for key in states[0]["modules"] if key.startswith("decoder.model.")]
+    assert any(not torch.equal(states[1]["modules"][key], states[2]["modules"][key]) for key in moved)
+
+
 def test_package_is_a_valid_checkpoint(trained, tmp_path):
     assert trained.package(tmp_path / "checkpoint") == []
     checkpoint = Checkpoint(tmp_path / "checkpoint")
@@ -98,6 +116,16 @@ def test_tokens_follow_the_encoders(trained):
     assert tokens.acoustic[0].shape[1] == trained.config.acoustic_decoder.num_quantizers
     folders = list((trained.work / "tokens").iterdir())
     assert len(folders) == 1
+
+
+def test_targets_favour_codes_that_sound_alike():
+    torch.manual_seed(0)
+    table = torch.randn(30, 4)
+    weights = near_codes(table)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(30))
+    assert float(weights.diagonal().mean()) == pytest.approx(0.6, abs=1e-3)
+    others = torch.cdist(table, table).fill_diagonal_(torch.inf)
+    assert torch.equal(weights.fill_diagonal_(0).argmax(-1), others.argmin(-1))
 
 
 def test_residual_quantisers_start_useful():

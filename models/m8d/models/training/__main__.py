@@ -23,7 +23,7 @@ DEFAULT_WORK = Path("work/training")
 MINUTES = {"features": 60.0, "latents": 25.0, "codec": 180.0, "s2a_1layer": 120.0, "s2a_full": 120.0, "t2s": 60.0}
 
 
-def run_steps(work: Path, minutes: dict[str, float], threads: int) -> None:
+def run_steps(work: Path, minutes: dict[str, float], threads: int, freeze_codec: int | None = None) -> None:
     import torch
 
     from m8d.models.training.recipe import Recipe
@@ -31,7 +31,7 @@ def run_steps(work: Path, minutes: dict[str, float], threads: int) -> None:
     torch.set_num_threads(threads)
     for step, budget in minutes.items():
         typer.echo(f"{step}: until {budget:g} minutes")
-        Recipe(work).train(step, budget)
+        Recipe(work, freeze_codec=freeze_codec).train(step, budget)
 
 
 @app.command()
@@ -59,9 +59,16 @@ def semantics(
 
 
 @app.command()
-def codec(work: Work = DEFAULT_WORK, minutes: Minutes = MINUTES["codec"], threads: Threads = 1) -> None:
+def codec(
+    work: Work = DEFAULT_WORK,
+    minutes: Minutes = MINUTES["codec"],
+    freeze_at: Annotated[
+        int | None, typer.Option(help="Step from which the codes stay and only the decoder learns: S2A can begin.")
+    ] = None,
+    threads: Threads = 1,
+) -> None:
     """Train the acoustic encoder, quantizers and decoder."""
-    run_steps(work, {"codec": minutes}, threads)
+    run_steps(work, {"codec": minutes}, threads, freeze_at)
 
 
 @app.command()

@@ -184,7 +184,10 @@ class CodecTrainer(Trainer):
                  for i in self.train.sample(chance, count)]  # fmt: skip
         return torch.from_numpy(np.stack(crops)).float().clamp(-1, 1)
 
-    def prepare(self, step: int) -> None:
+    def prepare(self, step: int, average: nn.ModuleDict) -> None:
+        if step == self.freeze_at:  # what stays is the average, which is what is shipped
+            self.modules["encoder"].load_state_dict(average["encoder"].state_dict())
+            self.modules["decoder"].quantizer.load_state_dict(average["decoder"].quantizer.state_dict())
         if step == self.quantise_at:
             with torch.no_grad():
                 pcm = self.draw(np.random.default_rng(step), 400)

@@ -44,8 +44,8 @@ class Trainer(ABC):
     def loss(self, step: int, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         """The loss of one random batch and what to log about it."""
 
-    def prepare(self, step: int) -> None:  # noqa: B027 — most trainers have nothing to prepare
-        """Called before each step: initialise what begins at it."""
+    def prepare(self, step: int, average: nn.ModuleDict) -> None:  # noqa: B027 — most have nothing to prepare
+        """Called before each step: initialise what begins at it. `average` holds the averaged weights."""
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         """Figures on held-out data for the averaged weights."""
@@ -102,7 +102,7 @@ class Loop:
         sums: dict[str, float] = {}
         while not self.finished():
             started = time.process_time()
-            self.trainer.prepare(self.step)
+            self.trainer.prepare(self.step, self.average)
             for name, value in self.take_step().items():
                 sums[name] = sums.get(name, 0.0) + value
             self.seconds += time.process_time() - started

@@ -18,13 +18,15 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from m8d.models.acoustic_codec import CodecDecoder
 from m8d.models.checkpoint import STAGES, STATS_FILE
 from m8d.models.config import ModelConfig
 from m8d.models.errors import CheckpointError
+from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import CodecTrainer
 from m8d.models.training.data import Recordings
 from m8d.models.training.loop import Loop, LoopOptions, Trainer
-from m8d.models.training.s2a import S2ATrainer
+from m8d.models.training.s2a import Codebooks, S2ATrainer
 from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, PhoneBatches, feature_statistics
 from m8d.models.training.sizes import SMALL
 from m8d.models.training.t2s import T2STrainer
@@ -80,10 +82,10 @@ class Recipe:
                             self.freeze_codec)  # fmt: skip
 
     def _s2a_1layer(self) -> Trainer:
-        return S2ATrainer(self.config.s2a_1layer, self.tokens("train")[1], self._held_out_tokens())
+        return S2ATrainer(self.config.s2a_1layer, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
 
     def _s2a_full(self) -> Trainer:
-        return S2ATrainer(self.config.s2a_full, self.tokens("train")[1], self._held_out_tokens())
+        return S2ATrainer(self.config.s2a_full, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
 
     def _t2s(self) -> Trainer:
         return T2STrainer(self.config.t2s, self.tokens("train"), {split: self.tokens(split) for split in HELD_OUT})
@@ -126,6 +128,16 @@ class Recipe:
         encoders = Encoders(self.w2v_bert(), self.statistics(), self.stage("semantic_codec"),
                             self.stage("acoustic_encoder"), self.stage("acoustic_decoder").quantizer)  # fmt: skip
         return recordings, tokenise(recordings, encoders, self.work / "tokens")
+
+    def codebooks(self) -> Codebooks:
+        semantic, acoustic = self.stage("semantic_codec"), self.stage("acoustic_decoder")
+        assert isinstance(semantic, RepCodec)
+        assert isinstance(acoustic, CodecDecoder)
+        every = torch.arange(self.config.acoustic_decoder.codebook_size)[None]
+        return Codebooks(
+            torch.nn.functional.normalize(semantic.vector_quantizer.codebook.weight, dim=-1),
+            [quantizer.embed(every)[0].T for quantizer in acoustic.quantizer.quantizers],
+        )
 
     def progress(self) -> dict[str, dict[str, float]]:
         """Steps and minutes that each training step has had."""

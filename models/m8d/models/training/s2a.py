@@ -1,5 +1,9 @@
 """Trains the two S2A models by masked prediction with a prompt (MaskGCT, arXiv 2409.00750).
 
+Codes that sound alike are nearly as good as the right one, and a small model sees too little speech to find out which
+those are. So embeddings begin as projections of the codebooks, and targets give near codes a part of the right one's
+weight.
+
 The prompt is another utterance of the target's speaker, as in a conversion; one time in seven there is none, which is
 what classifier-free guidance subtracts.
 
@@ -25,6 +29,8 @@ BATCH = 10
 TARGET = 100  # frames
 PROMPT = (30, 100)  # frames
 NO_PROMPT = 0.15
+OWN_WEIGHT = 0.6  # of a target, on average, that the right code keeps
+EMBEDDING_STD = 0.2  # at the start
 ALL_MASKED = 0.4  # of the steps beyond layer 0 see nothing of the layer, as the one-step layers do when decoding
 
 
@@ -85,25 +91,61 @@ def target_logits(model: S2A, batch: Batch, layer: int, masked: Tensor, t: Tenso
     return model.to_logits[layer](hidden)
 
 
-def masked_loss(model: S2A, batch: Batch, layer: int, t: Tensor, chance: np.random.Generator) -> tuple[Tensor, float]:
-    """Cross-entropy and accuracy at the hidden frames, a share `sin(t π / 2)` of them."""
+@dataclass(frozen=True)
+class Codebooks:
+    """What codes stand for: `semantic (K', D)`, and `acoustic (K, C)` of each layer."""
+
+    semantic: Tensor
+    acoustic: list[Tensor]
+
+
+def near_codes(table: Tensor) -> Tensor:
+    """`(K, K)`, a row for each code: weights of a target, falling with squared distance in `table (K, C)`."""
+    distances = torch.cdist(table, table).square()
+    low, high = -20.0, 20.0  # of the logarithm of the width, halved until the right codes keep OWN_WEIGHT on average
+    for _ in range(40):
+        middle = (low + high) / 2
+        weights = torch.softmax(-distances / math.exp(middle), -1)
+        low, high = (middle, high) if float(weights.diagonal().mean()) > OWN_WEIGHT else (low, middle)
+    return weights
+
+
+def set_projected(embedding: nn.Embedding, table: Tensor) -> None:
+    """Starts `embedding (K, H)` as a random projection of `table (K, C)`."""
+    rows = (table - table.mean(0)) @ torch.randn(table.shape[1], embedding.embedding_dim)
+    embedding.weight.data.copy_(rows * (EMBEDDING_STD / rows.std()))
+
+
+def masked_loss(
+    model: S2A, batch: Batch, layer: int, t: Tensor, chance: np.random.Generator, targets: Tensor | None = None
+) -> tuple[Tensor, float]:
+    """Cross-entropy and accuracy at the hidden frames, a share `sin(t π / 2)` of them; `targets` by `near_codes`."""
     frames = batch.semantic.shape[1] - batch.prompt
     share = torch.sin(t * math.pi / 2)[:, None]
     order = torch.from_numpy(chance.random((len(t), frames))).argsort().argsort()
     masked = order < (share * frames).clamp(min=1)
     logits = target_logits(model, batch, layer, masked, t)[masked]
     wanted = batch.acoustic[:, batch.prompt :, layer][masked]
-    return F.cross_entropy(logits, wanted), float((logits.argmax(-1) == wanted).float().mean())
+    loss = F.cross_entropy(logits, wanted if targets is None else targets[wanted])
+    return loss, float((logits.argmax(-1) == wanted).float().mean())
 
 
 class S2ATrainer(Trainer):
     """Layer 0 with a model of one layer, layers 1 … Q - 1 with the full one."""
 
-    def __init__(self, config: S2AConfig, train: Tokens, held_out: dict[str, Tokens], batch: int = BATCH) -> None:
+    def __init__(
+        self, config: S2AConfig, train: Tokens, held_out: dict[str, Tokens], codebooks: Codebooks, batch: int = BATCH
+    ) -> None:
         self.train, self.held_out, self.batch = train, held_out, batch
         self.layers = [0] if config.num_quantizer == 1 else list(range(1, config.num_quantizer))
         self.name = "s2a_1layer" if config.num_quantizer == 1 else "s2a_full"
-        self.modules = nn.ModuleDict({self.name: S2A(config)})
+        model = S2A(config)
+        set_projected(model.cond_emb, codebooks.semantic)
+        for embedding, table in zip(model.token_emb, codebooks.acoustic, strict=False):
+            assert isinstance(embedding, nn.Embedding)
+            set_projected(embedding, table)
+        self.targets = [near_codes(table) for table in codebooks.acoustic[: config.num_quantizer]]
+        self.modules = nn.ModuleDict({self.name: model})
 
     def draw_layer(self, chance: np.random.Generator) -> int:
         weights = np.linspace(1.0, 0.3, len(self.layers))  # what the first layers get wrong is heard most
@@ -115,7 +157,7 @@ class S2ATrainer(Trainer):
         if layer > 0 and chance.random() < ALL_MASKED:
             t = torch.ones(self.batch)
         batch = draw_batch(self.train, chance, self.batch, NO_PROMPT)
-        loss, right = masked_loss(self.modules[self.name], batch, layer, t, chance)
+        loss, right = masked_loss(self.modules[self.name], batch, layer, t, chance, self.targets[layer])
         return loss, {"accuracy": right}
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:

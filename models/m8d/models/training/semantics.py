@@ -210,7 +210,7 @@ class LatentTrainer(Trainer):
     def latents(self, modules: nn.ModuleDict, features: Tensor) -> Tensor:
         return modules["semantic_codec"].latents(features, torch.full((features.shape[0],), features.shape[1]))
 
-    def prepare(self, step: int) -> None:
+    def prepare(self, step: int, average: nn.ModuleDict) -> None:
         if step == self.unquantised:
             chance = np.random.default_rng(step)
             with torch.no_grad():

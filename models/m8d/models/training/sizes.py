@@ -14,7 +14,7 @@ from m8d.models.config import (
 
 SEMANTIC_CODES = 512
 ACOUSTIC_CODES = 512
-QUANTIZERS = 8
+QUANTIZERS = 4  # of eight, the last four changed neither words nor voice
 
 SMALL = ModelConfig(
     semantic_layer=4,
