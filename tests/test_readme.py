@@ -1,5 +1,6 @@
 """The README's commands work as written, and its links lead somewhere."""
 
+import json
 import os
 import re
 import shutil
@@ -26,6 +27,8 @@ def workplace(tmp_path_factory):
     folder = tmp_path_factory.mktemp("readme")
     for clip in (ROOT / "runtime" / "m8d" / "runtime" / "demo").glob("*.flac"):
         shutil.copy(clip, folder)
+        (folder / "audio").mkdir(exist_ok=True)
+        shutil.copy(clip, folder / "audio")
     (folder / "bin").mkdir()
     for name, module in COMMANDS.items():
         script = folder / "bin" / name
@@ -48,6 +51,24 @@ def test_block(workplace, language, code):
 
 def test_there_are_blocks_to_run():
     assert {language for language, _ in blocks()} == {"bash", "python"}
+
+
+def test_figures_are_those_of_the_report():
+    results = ROOT / "benchmarks" / "results"
+    tasks = json.loads((results / "latency.json").read_text())["tables"]["Whole tasks"]
+    times = {(row["pipeline"], row["task"], row["quality"]): row["seconds"] for row in tasks}
+    columns = ("torch", "official-fp32", "official-int8")
+    for line, task, quality in (("encode", "encode", ""), ("reconstruct", "reconstruct", ""),
+                                ("convert, same codes in FP32", "convert", "default"),
+                                ("convert `--quality turbo`", "convert", "turbo")):  # fmt: skip
+        seconds = [times.get((column, task, quality)) for column in columns]
+        cells = [f"{s:.2f} s" if s and s < 1 else f"{s:.1f} s" if s else "" for s in seconds]
+        assert f"| {line} | {' | '.join(cells)} |".replace("|  |", "| |") in README
+    peaks = json.loads((results / "memory-official.json").read_text())["tables"][
+        "Peak resident memory of one conversion"
+    ]
+    low, torch = (next(r["peak GB"] for r in peaks if wanted in r.values()) for wanted in ("--low-memory", "torch"))
+    assert f"| peak memory, with `--low-memory` | {torch:.1f} GB | {low:.1f} GB |" in README
 
 
 def test_links():

@@ -25,8 +25,9 @@ def write_report(results: list[Result], folder: Path) -> None:
             name = f"{number}-{result.kind}-{title}.png"
             (folder / name).write_bytes(image)
             lines += [f"![{title}]({name})", ""]
-    if len(results) > 1:
-        lines += ["## Figures side by side", "", _table(_comparison(results)), ""]
+    compared = _comparison(results)
+    if compared:
+        lines += ["## Figures side by side", "", _table(compared), ""]
     text = "\n".join(lines)
     (folder / "report.md").write_text(text)
     (folder / "report.html").write_text(_html(text, folder))
@@ -69,12 +70,13 @@ def _cell(value: Any) -> str:
 
 
 def _comparison(results: list[Result]) -> list[Row]:
-    """One row per figure, one column per result that has figures of the same kind."""
+    """One row per figure of the kinds that there are several results of, one column per result."""
     rows: dict[tuple[str, str], Row] = {}
     for number, result in enumerate(results, 1):
-        for name, value in result.figures.items():
-            row = rows.setdefault((result.kind, name), {"kind": result.kind, "figure": name})
-            row[f"result {number}"] = value
+        if sum(other.kind == result.kind for other in results) > 1:
+            for name, value in result.figures.items():
+                row = rows.setdefault((result.kind, name), {"kind": result.kind, "figure": name})
+                row[f"{number}. {result.taken}"] = value
     return list(rows.values())
 
 
