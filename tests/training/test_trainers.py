@@ -13,6 +13,7 @@ from m8d.models.quantizer import ResidualVQ
 from m8d.models.training import corpus
 from m8d.models.training.codec import initialise_residual, quantise
 from m8d.models.training.loop import Loop
+from m8d.models.training.probe import probe_accuracy
 from m8d.models.training.recipe import STEPS
 from m8d.models.training.s2a import near_codes
 
@@ -168,3 +169,22 @@ def test_resampling_moves_the_phones_with_the_sound():
     assert phones == (("aa", 0.4), ("iy", 0.8))
     peak = np.abs(np.fft.rfft(pcm)).argmax() * 24000 / len(pcm)
     assert peak == pytest.approx(550, abs=3)
+
+
+def test_probe_tells_what_a_line_can_separate():
+    torch.manual_seed(0)
+    labels = torch.arange(400) % 4
+    hidden = torch.randn(400, 6)
+    told = hidden + 5 * torch.eye(6)[labels]
+    assert probe_accuracy((told[:300], labels[:300]), (told[300:], labels[300:]), 4) > 0.95
+    assert probe_accuracy((hidden[:300], labels[:300]), (hidden[300:], labels[300:]), 4) < 0.45
+
+
+def test_probe_of_trained_encoders(trained):
+    figures = trained.probe((2, 2))
+    assert figures["speakers"] == 1 / figures["chance"] == 2
+    assert all(
+        0 <= figures[f"{kind} per {unit}"] <= 1 for kind in ("features", "latents") for unit in ("frame", "utterance")
+    )
+    with pytest.raises(ValueError, match="18 utterances"):
+        trained.probe()

@@ -115,6 +115,16 @@ def status(work: Work = DEFAULT_WORK) -> None:
 
 
 @app.command()
+def probe(work: Work = DEFAULT_WORK) -> None:
+    """Measure how much of the speaker the latents still tell, as a JSON line."""
+    import json
+
+    from m8d.models.training.recipe import Recipe
+
+    typer.echo(json.dumps(Recipe(work).probe()))
+
+
+@app.command()
 def package(
     output: Annotated[Path, typer.Option("--output", "-o", help="Checkpoint folder to make.")],
     work: Work = DEFAULT_WORK,

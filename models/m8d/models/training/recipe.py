@@ -26,6 +26,7 @@ from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import CodecTrainer
 from m8d.models.training.data import Recordings
 from m8d.models.training.loop import Loop, LoopOptions, Trainer
+from m8d.models.training.probe import UTTERANCES, speaker_probe
 from m8d.models.training.s2a import Codebooks, S2ATrainer
 from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, PhoneBatches, feature_statistics
 from m8d.models.training.sizes import SMALL
@@ -138,6 +139,12 @@ class Recipe:
             torch.nn.functional.normalize(semantic.vector_quantizer.codebook.weight, dim=-1),
             [quantizer.embed(every)[0].T for quantizer in acoustic.quantizer.quantizers],
         )
+
+    def probe(self, utterances: tuple[int, int] = UTTERANCES) -> dict[str, float]:
+        """See `speaker_probe`."""
+        codec = self.stage("semantic_codec")
+        assert isinstance(codec, RepCodec)
+        return speaker_probe(self.recordings("train"), self.w2v_bert(), self.statistics(), codec, utterances)
 
     def progress(self) -> dict[str, dict[str, float]]:
         """Steps and minutes that each training step has had."""
