@@ -9,6 +9,7 @@ import pytest
 
 from m8d.engines.builtin import builtin_bundle
 
+LAYERS = builtin_bundle().manifest.model.num_quantizers
 BUILD = Path(os.environ.get("M8D_CPP_BUILD", "build/cpp"))
 FLOATS, INTEGERS = c.POINTER(c.c_float), c.POINTER(c.c_int64)
 Progress = c.CFUNCTYPE(c.c_int, c.c_void_p, c.c_uint32, c.c_uint32)
@@ -89,7 +90,7 @@ class Library:
         self.voice_create(pipeline, data.ctypes.data_as(FLOATS), c.c_size_t(len(data)), c.c_int32(rate), c.byref(voice))
         return voice
 
-    def decode(self, pipeline, latents, voice=None, sampling=None, progress=None, quantizers=5):
+    def decode(self, pipeline, latents, voice=None, sampling=None, progress=None, quantizers=LAYERS):
         audio, count, codes = FLOATS(), c.c_size_t(), INTEGERS()
         data = np.ascontiguousarray(latents, np.float32)
         self.__getattr__("decode")(

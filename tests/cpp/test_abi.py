@@ -11,7 +11,7 @@ import pytest
 from m8d.benchmarks import speech
 from m8d.runtime.audio import Audio
 
-from .conftest import FLOATS, Info, OpenOptions, Progress, Sampling, StatusError
+from .conftest import FLOATS, LAYERS, Info, OpenOptions, Progress, Sampling, StatusError
 
 INVALID, BAD_BUNDLE, BAD_PROVIDER, CANCELLED, OUT_OF_MEMORY = 1, 2, 3, 4, 5
 SOURCE, REFERENCE = speech.source(1.1), speech.reference(0.9)
@@ -51,8 +51,8 @@ def test_codes_and_audio_are_those_of_python(
                                coarse_guidance=guidance[0], fine_guidance=guidance[1])  # fmt: skip
     audio, codes = library.decode(pipeline, latents, voice if with_voice else None, options)
     sampling = builtin_pipeline.sampling(
-        seed=seed, coarse_steps=steps[0], fine_steps=(steps[1], *[steps[2]] * 3), coarse_guidance=guidance[0],
-        fine_guidance=guidance[1],
+        seed=seed, coarse_steps=steps[0], fine_steps=(steps[1], *[steps[2]] * (LAYERS - 2)),
+        coarse_guidance=guidance[0], fine_guidance=guidance[1],
     )  # fmt: skip
     expected = builtin_pipeline.decode(latents, builtin_pipeline.voice(REFERENCE) if with_voice else None, sampling)
     np.testing.assert_array_equal(codes, expected.acoustic_codes)
@@ -95,7 +95,7 @@ def test_one_call_converts(library, pipeline, voice, latents):
 def test_info_and_version(library, pipeline):
     info = Info()
     library.get_info(pipeline, c.byref(info), c.c_size_t(c.sizeof(info)))
-    assert (info.rate, info.frame_rate, info.latent_dim, info.quantizers) == (24000, 50, 8, 5)
+    assert (info.rate, info.frame_rate, info.latent_dim, info.quantizers) == (24000, 50, 8, LAYERS)
     assert library.raw.m8d_version().decode().count(".") == 2
 
 

@@ -14,7 +14,7 @@ from m8d.benchmarks import speech
 from m8d.engines.bundle import Bundle
 from m8d.engines.tensorrt.profiles import ProfileLimits, stage_profiles
 
-from .conftest import BUILD, Library, StatusError
+from .conftest import BUILD, LAYERS, Library, StatusError
 
 ROOT = Path(__file__).parents[2]
 INVALID, BAD_BUNDLE, BAD_PROVIDER = 1, 2, 3
@@ -78,7 +78,9 @@ def test_a_conversion_is_that_of_python(library, planned, builtin_pipeline):
     options = library.sampling(pipeline, seed=5, coarse_steps=4, second_steps=2, coarse_guidance=1.5)
     audio, codes = library.decode(pipeline, latents, voice, options)
     shorter, _ = library.decode(pipeline, latents[:9], voice, options)  # other shapes, another profile
-    sampling = builtin_pipeline.sampling(seed=5, coarse_steps=4, fine_steps=(2, 1, 1, 1), coarse_guidance=1.5)
+    sampling = builtin_pipeline.sampling(
+        seed=5, coarse_steps=4, fine_steps=(2, *[1] * (LAYERS - 2)), coarse_guidance=1.5
+    )
     spoken = builtin_pipeline.voice(REFERENCE)
     expected = builtin_pipeline.decode(latents, spoken, sampling)
     np.testing.assert_array_equal(codes, expected.acoustic_codes)

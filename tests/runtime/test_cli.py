@@ -12,7 +12,10 @@ import pytest
 import soundfile
 from typer.testing import CliRunner
 
+from m8d.engines.builtin import builtin_bundle
 from m8d.runtime.cli import app
+
+LAYERS = builtin_bundle().manifest.model.num_quantizers
 
 DEMO = Path(__file__).parents[2] / "runtime" / "m8d" / "runtime" / "demo"
 SOURCE, REFERENCE = str(DEMO / "source.flac"), str(DEMO / "reference.flac")
@@ -205,7 +208,7 @@ def test_unusable_voices(tmp_path, given, message):
 
 def test_a_voice_of_another_bundle_is_refused(tmp_path):
     codes = np.zeros(3, np.int64)
-    np.savez(tmp_path / "v.npz", semantic_codes=codes, acoustic_codes=np.full((3, 5), 1000))
+    np.savez(tmp_path / "v.npz", semantic_codes=codes, acoustic_codes=np.full((3, LAYERS), 1000))
     result = m8d_run("convert", "-s", SOURCE, "-o", tmp_path / "out.wav", "--voice", tmp_path / "v.npz")
     assert "made with a bundle of other sizes" in result.stderr
 

@@ -10,10 +10,13 @@ import pytest
 
 from doubles import RecordingDevice
 from m8d.benchmarks.gpu_check import same_sampling
+from m8d.engines.builtin import builtin_bundle
 from m8d.runtime.masked_decoding import masked_count
 from m8d.runtime.noise import LAYERS_PER_STAGE, NoiseStream
 from m8d.runtime.samplers import COMPILER_OPTIONS, NAMES, DeviceSampler, HostSampler, Step, kernel_source
 from m8d.runtime.speaker import Prompt, SpeakingOptions
+
+ONES = (1,) * (builtin_bundle().manifest.model.num_quantizers - 2)
 
 HERE = Path(__file__).parent
 
@@ -96,7 +99,7 @@ def test_whole_decodings_are_those_of_the_host(builtin_pipeline, sampler, monkey
     """The built-in bundle's S2A models; stages by ONNX Runtime, the rest by the kernels."""
     semantic = np.arange(30) % 100
     voice = builtin_pipeline.encode_prompt(np.sin(np.arange(8000)), 16000)
-    options = builtin_pipeline.sampling(coarse_steps=6, fine_steps=(3, 1, 1, 1), coarse_guidance=guidance, seed=5)
+    options = builtin_pipeline.sampling(coarse_steps=6, fine_steps=(3, *ONES), coarse_guidance=guidance, seed=5)
 
     def decode():
         return builtin_pipeline.decoder.acoustic_codes(semantic, voice, options, lambda n: None)

@@ -16,7 +16,7 @@ import numpy as np
 from m8d.runtime import Metis8dEncoder, Pipeline
 pipeline = Pipeline.load(provider="cpu", threads=1)
 noise = 0.1 * np.random.default_rng(0).standard_normal(8000)
-options = pipeline.sampling(coarse_steps=2, fine_steps=(1, 1, 1, 1))
+options = pipeline.sampling(coarse_steps=2, fine_steps=(1,) * (pipeline.bundle.manifest.model.num_quantizers - 1))
 print(len(pipeline.convert((noise, 16000), (noise, 16000), options).audio.samples))
 """
 

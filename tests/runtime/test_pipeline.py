@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 import soundfile
 
+from m8d.engines.builtin import builtin_bundle
 from m8d.runtime import InputError, Metis8dDecoder, Metis8dEncoder, Voice
+
+LAYERS = builtin_bundle().manifest.model.num_quantizers
+ONES = (1,) * (LAYERS - 2)
 
 
 def noise(frames, seed=0):
@@ -13,7 +17,7 @@ def noise(frames, seed=0):
 
 @pytest.fixture
 def quick(builtin_pipeline):
-    return builtin_pipeline.sampling(coarse_steps=3, fine_steps=(2, 1, 1, 1))
+    return builtin_pipeline.sampling(coarse_steps=3, fine_steps=(2, *ONES))
 
 
 def test_prompt_is_cut_to_the_shorter_codes(tiny_pipeline, goldens):
@@ -32,7 +36,7 @@ def test_prompt_is_no_longer_than_target_or_limit(builtin_pipeline, quick, monke
         return original(stage, feeds, outputs)
 
     monkeypatch.setattr(builtin_pipeline.sessions, "run", spy)
-    voice = Voice(np.zeros(300, np.int64), np.zeros((300, 5), np.int64))
+    voice = Voice(np.zeros(300, np.int64), np.zeros((300, LAYERS), np.int64))
     for frames in (20, 150):
         builtin_pipeline.decode(np.ones((frames, 8)), voice, quick)
     assert seen == [20 + 20, 150 + 100]
@@ -62,8 +66,8 @@ def test_interpolation_is_linear(builtin_pipeline):
 
 
 def test_sampling_needs_a_number_per_layer(builtin_pipeline):
-    with pytest.raises(InputError, match="fine_steps: received 2 numbers, expected 4"):
-        builtin_pipeline.decode(np.zeros((3, 8)), None, builtin_pipeline.sampling(fine_steps=(1, 1)))
+    with pytest.raises(InputError, match=f"fine_steps: received {LAYERS} numbers, expected {LAYERS - 1}"):
+        builtin_pipeline.decode(np.zeros((3, 8)), None, builtin_pipeline.sampling(fine_steps=(1, 1, *ONES)))
 
 
 def test_drop_in_classes_have_the_wrapper_shapes(builtin_pipeline, tmp_path):
@@ -76,12 +80,12 @@ def test_drop_in_classes_have_the_wrapper_shapes(builtin_pipeline, tmp_path):
     assert latents.shape == (1, time, 8)
     semantic, acoustic = encoder.encode_prompt_from_path(path)
     assert semantic.shape == (1, time)
-    assert acoustic.shape[::2] == (1, 5)
+    assert acoustic.shape[::2] == (1, LAYERS)
     np.testing.assert_array_equal(acoustic, encoder.encode_acoustic_from_path(path))
     np.testing.assert_array_equal(semantic, encoder.encode_semantic_code_from_path(path))
     full = encoder.encode_full_from_path(path)
     np.testing.assert_array_equal(full[2], acoustic)
-    options = builtin_pipeline.sampling(coarse_steps=2, fine_steps=(1, 1, 1, 1))
+    options = builtin_pipeline.sampling(coarse_steps=2, fine_steps=(1, *ONES))
     decoder = Metis8dDecoder(builtin_pipeline, options)
     for arguments in ((), (acoustic,), (acoustic, semantic), (acoustic[0], semantic[0])):
         assert decoder.decode_from_z(latents, *arguments).shape == (time * 480,)

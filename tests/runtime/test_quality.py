@@ -2,8 +2,11 @@
 
 import pytest
 
+from m8d.engines.builtin import builtin_bundle
 from m8d.runtime import InputError, Pipeline
 from m8d.runtime.quality import QUALITIES, forwards, rows, schedule
+
+LAYERS = builtin_bundle().manifest.model.num_quantizers
 
 
 def cost(pipeline: Pipeline, quality: str, layers: int = 12, prompt: int = 50, target: int = 100) -> int:
@@ -21,7 +24,7 @@ def test_costs_fall(builtin_pipeline):
 
 
 def test_forwards_without_a_prompt_have_no_guidance(builtin_pipeline):
-    options = builtin_pipeline.sampling(**schedule("best", 5))
+    options = builtin_pipeline.sampling(**schedule("best", LAYERS))
     plain, guided = forwards(options)
     assert plain == 0
     assert rows(options, 0, 10) == guided * 10
@@ -41,5 +44,5 @@ def test_low_memory_keeps_one_model_open(builtin_pipeline):
     import numpy as np
 
     pipeline = Pipeline(builtin_pipeline.bundle, low_memory=True)
-    pipeline.decode(np.zeros((5, 8)), None, pipeline.sampling(**schedule("turbo", 5)))
+    pipeline.decode(np.zeros((5, 8)), None, pipeline.sampling(**schedule("turbo", LAYERS)))
     assert set(pipeline.sessions._open) == {"acoustic_decoder"}

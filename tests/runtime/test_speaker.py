@@ -5,12 +5,16 @@ import dataclasses
 import numpy as np
 import pytest
 
+from m8d.engines.builtin import builtin_bundle
 from m8d.engines.bundle import PHONES_FILE, Bundle
 from m8d.engines.errors import BundleError, InputError
 from m8d.runtime import Pipeline, SpeakingOptions
 from m8d.runtime.audio import Audio
 from m8d.runtime.decoder import Voice
 from m8d.runtime.speaker import MAX_PIECE_FRAMES, Prompt, join, total_steps
+
+LAYERS = builtin_bundle().manifest.model.num_quantizers
+ONES = (1,) * (LAYERS - 2)
 
 TEXT = "The first sentence is here. The second one, somewhat longer, follows it."
 
@@ -21,7 +25,7 @@ def speaker(builtin_pipeline):
 
 
 def prompt_of(speaker, frames):
-    voice = Voice(np.arange(frames) % 100, np.zeros((frames, 5), np.int64))
+    voice = Voice(np.arange(frames) % 100, np.zeros((frames, LAYERS), np.int64))
     return Prompt(voice, speaker.phone_ids("Say it as I do.", "en"))
 
 
@@ -83,9 +87,9 @@ def test_a_prompt_that_leaves_no_room_is_refused(speaker):
 
 def test_all_of_a_long_voice_is_used(builtin_pipeline):
     """A target shorter than the voice: conversion cuts the voice, text to speech does not."""
-    voice = Voice(np.arange(60) % 100, np.arange(300).reshape(60, 5) % 48)
+    voice = Voice(np.arange(60) % 100, np.arange(60 * LAYERS).reshape(60, LAYERS) % 48)
     codes = np.arange(20)
-    sampling = builtin_pipeline.speech_sampling(coarse_steps=1, fine_steps=(1, 1, 1, 1))
+    sampling = builtin_pipeline.speech_sampling(coarse_steps=1, fine_steps=(1, *ONES))
 
     def acoustic(voice):
         return builtin_pipeline.decoder.acoustic_codes(codes, voice, sampling, lambda done: None)
@@ -95,7 +99,7 @@ def test_all_of_a_long_voice_is_used(builtin_pipeline):
 
 def test_speak_joins_the_pieces(builtin_pipeline, goldens):
     options = SpeakingOptions(steps=2, pause=0.1)
-    sampling = builtin_pipeline.speech_sampling(coarse_steps=1, fine_steps=(1, 1, 1, 1))
+    sampling = builtin_pipeline.speech_sampling(coarse_steps=1, fine_steps=(1, *ONES))
     reference = (goldens["reference.wav_24k"].ravel(), 24000)
     steps = []
     speech = builtin_pipeline.speak(TEXT * 3, reference, "Hello world.", options, sampling, steps.append)
