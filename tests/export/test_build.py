@@ -8,12 +8,14 @@ import torch
 from m8d.engines.bundle import Bundle
 from m8d.engines.errors import BundleError
 from m8d.export import build as build_module
-from m8d.export.build import BuildOptions, build, verify
+from m8d.export.build import BuildOptions, build, sampling_defaults, verify
 from m8d.export.graph import export_graph
 from m8d.export.parity import check_stage
 from m8d.export.precision import PRECISIONS
 from m8d.export.stages import CODEC_STAGES
 from m8d.models.checkpoint import Checkpoint, write_random_checkpoint
+from m8d.models.config import ModelConfig
+from m8d.models.errors import CheckpointError
 from m8d.models.presets import TOY
 
 STAGES = {stage.name: stage for stage in CODEC_STAGES}
@@ -112,3 +114,14 @@ def _passed(name):
     from m8d.export.parity import StageParity
 
     return StageParity(name, "fp32", 0.0, 1.0, True, 1)
+
+
+def test_a_checkpoint_may_say_how_it_is_best_sampled(odd_checkpoint, tmp_path):
+    config = replace(odd_checkpoint.config, sampling={"temperature": 0.7, "fine_steps": [4, 2, 1]})
+    config.write(tmp_path)
+    read = sampling_defaults(ModelConfig.from_checkpoint(tmp_path))
+    assert read == replace(sampling_defaults(odd_checkpoint.config), temperature=0.7, fine_steps=(4, 2, 1))
+    with pytest.raises(
+        CheckpointError, match=r"config\.json, sampling: .*'heat'.* Expected an object"
+    ):
+        sampling_defaults(replace(config, sampling={"heat": 1}))

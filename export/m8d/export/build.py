@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 
 from torch import nn
@@ -33,6 +33,7 @@ from m8d.export.stages import ACOUSTIC_SAMPLE_RATE, CODEC_STAGES, FRAME_RATE, HO
 from m8d.export.vocabulary import read_vocabulary
 from m8d.models.checkpoint import Checkpoint
 from m8d.models.config import ModelConfig
+from m8d.models.errors import CheckpointError
 from m8d.models.front_end import MIN_SAMPLES, SAMPLE_RATE
 
 MAX_POSITIONS = 4096  # the longest sequence that S2A and T2S were trained on
@@ -75,6 +76,7 @@ def build(
     if output.exists():
         raise BundleError(f"{output} exists already. Remove it or name another --output.")
     stages = all_stages(options.with_t2s)
+    sampling = sampling_defaults(checkpoint.config)
     phones = None
     if options.with_t2s and options.vocabulary:
         phones = read_vocabulary(options.vocabulary, checkpoint.config.t2s.num_phones)
@@ -111,7 +113,7 @@ def build(
             provenance=options.provenance,
             notice=options.notice,
             model=_model_info(checkpoint.config),
-            sampling=_sampling_defaults(checkpoint.config),
+            sampling=sampling,
             stages=specs,
             files={
                 path.name: FileRecord(sha256(path), path.stat().st_size)
@@ -164,12 +166,11 @@ def _model_info(config: ModelConfig) -> ModelInfo:
     )
 
 
-def _sampling_defaults(config: ModelConfig) -> SamplingDefaults:
-    """Those of the reference wrapper; layers past the second take one step each."""
-    fine = (16, *[1] * (config.acoustic_decoder.num_quantizers - 2))
-    return SamplingDefaults(
+def sampling_defaults(config: ModelConfig) -> SamplingDefaults:
+    """Those of the reference wrapper, layers past the second at one step each, but for what config.json says."""
+    defaults = SamplingDefaults(
         coarse_steps=40,
-        fine_steps=fine,
+        fine_steps=(16, *[1] * (config.acoustic_decoder.num_quantizers - 2)),
         coarse_guidance=0.0,
         fine_guidance=2.5,
         rescale=0.75,
@@ -178,3 +179,9 @@ def _sampling_defaults(config: ModelConfig) -> SamplingDefaults:
         prompt_seconds=2.0,
         latent_metric="cosine",
     )
+    try:
+        own = replace(defaults, **config.sampling)
+        return replace(own, fine_steps=tuple(own.fine_steps))
+    except TypeError as error:
+        names = ", ".join(f.name for f in fields(SamplingDefaults))
+        raise CheckpointError(f"config.json, sampling: {error}. Expected an object with any of {names}.") from error

@@ -81,7 +81,7 @@ class T2SConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All stages of one checkpoint."""
+    """All stages of one checkpoint; `sampling` has what suits its weights better than the reference's defaults."""
 
     semantic_layer: int = 17
     w2v_bert: W2VBertConfig = field(default_factory=W2VBertConfig)
@@ -91,6 +91,7 @@ class ModelConfig:
     s2a_1layer: S2AConfig = field(default_factory=lambda: S2AConfig(num_quantizer=1))
     s2a_full: S2AConfig = field(default_factory=lambda: S2AConfig(num_quantizer=12))
     t2s: T2SConfig = field(default_factory=T2SConfig)
+    sampling: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         decoder, encoder = self.acoustic_decoder, self.acoustic_encoder
@@ -133,13 +134,14 @@ class ModelConfig:
             s2a_1layer=_pick(S2AConfig, {"num_quantizer": 1, **s2a.get("s2a_1layer", {})}),
             s2a_full=_pick(S2AConfig, {"num_quantizer": 12, **s2a.get("s2a_full", {})}),
             t2s=_pick(T2SConfig, model.get("t2s_model", {})),
+            sampling=ours.get("sampling", {}),
         )
 
     def write(self, folder: Path) -> None:
         """Writes the two config files that `from_checkpoint` reads."""
         bert = folder / "w2v-bert-2.0"
         bert.mkdir(parents=True, exist_ok=True)
-        ours = {
+        ours: dict[str, Any] = {
             "semantic_layer": self.semantic_layer,
             "model": {
                 "t2s_model": dataclasses.asdict(self.t2s),
@@ -154,6 +156,8 @@ class ModelConfig:
                 },
             },
         }
+        if self.sampling:
+            ours["sampling"] = self.sampling
         (folder / "config.json").write_text(json.dumps(ours, indent=2) + "\n")
         (bert / "config.json").write_text(json.dumps(dataclasses.asdict(self.w2v_bert), indent=2) + "\n")
 
