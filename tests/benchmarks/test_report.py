@@ -102,3 +102,10 @@ def test_projection_is_arithmetic():
 def test_projection_of_another_result_is_refused(scaling_result):
     with pytest.raises(InputError, match="needs a latency result"):
         projection(scaling_result)
+
+
+def test_spectrograms_are_a_picture(tmp_path):
+    done = run("spectrograms", "builtin", "--output", tmp_path / "demo.png")
+    assert done.exit_code == 0, done.output
+    assert (tmp_path / "demo.png").read_bytes().startswith(b"\x89PNG")
+    assert [path.name for path in tmp_path.iterdir()] == ["demo.png"]

@@ -121,7 +121,5 @@ def test_a_checkpoint_may_say_how_it_is_best_sampled(odd_checkpoint, tmp_path):
     config.write(tmp_path)
     read = sampling_defaults(ModelConfig.from_checkpoint(tmp_path))
     assert read == replace(sampling_defaults(odd_checkpoint.config), temperature=0.7, fine_steps=(4, 2, 1))
-    with pytest.raises(
-        CheckpointError, match=r"config\.json, sampling: .*'heat'.* Expected an object"
-    ):
+    with pytest.raises(CheckpointError, match=r"config\.json, sampling: .*'heat'.* Expected an object"):
         sampling_defaults(replace(config, sampling={"heat": 1}))

@@ -170,6 +170,17 @@ def quality(
     _finish(measure(_open(bundles), speech, split, count, names, Judges(whisper), threads), output)
 
 
+def spectrograms(
+    bundle: Annotated[Path, typer.Argument(help="Bundle folder.")],
+    output: Annotated[Path, typer.Option("--output", "-o", help="PNG file to write.")],
+) -> None:
+    """Draw the demo's source, its reference and what the bundle makes of them."""
+    from m8d.benchmarks.spectrograms import draw_conversion
+
+    draw_conversion(_open([bundle])[0], output)
+    typer.echo(f"wrote {output}")
+
+
 def project(
     latency_result: Annotated[Path, typer.Argument(help="JSON that `latency --output` wrote.")], output: Output = None
 ) -> None:
@@ -211,7 +222,21 @@ def report(
     typer.echo(f"wrote {output / 'report.md'} and {output / 'report.html'}")
 
 
-COMMANDS = (latency, memory, startup, parity, scaling, throughput, long, embedding, quality, project, gpu_check, report)
+COMMANDS = (
+    latency,
+    memory,
+    startup,
+    parity,
+    scaling,
+    throughput,
+    long,
+    embedding,
+    quality,
+    spectrograms,
+    project,
+    gpu_check,
+    report,
+)
 
 for function in COMMANDS:
     app.command(function.__name__.replace("_", "-"))(command(function))

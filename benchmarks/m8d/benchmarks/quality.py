@@ -186,10 +186,11 @@ def _mean(values: Iterator[float]) -> float | None:
 def mel_distance(first: np.ndarray, second: np.ndarray) -> float:
     """Mean |Δ| of log-mels over 25 ms windows, in nepers."""
     size = min(len(first), len(second))
-    return float(np.abs(_log_mel(first[:size]) - _log_mel(second[:size])).mean())
+    return float(np.abs(log_mel(first[:size]) - log_mel(second[:size])).mean())
 
 
-def _log_mel(pcm: np.ndarray) -> np.ndarray:
+def log_mel(pcm: np.ndarray) -> np.ndarray:
+    """`(40, frames)` at 100 Hz, in nepers, of PCM at `RATE`."""
     import librosa
 
     mel = librosa.feature.melspectrogram(y=pcm, sr=RATE, n_fft=512, win_length=400, hop_length=160, n_mels=MEL_BINS)

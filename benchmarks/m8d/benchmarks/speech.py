@@ -14,14 +14,19 @@ REFERENCE_TEXT = "Glue the sheet to the dark blue background."
 
 def source(seconds: float) -> Audio:
     """What is said."""
-    return _clip("source.flac", seconds)
+    return _cut(clip("source.flac"), seconds)
 
 
 def reference(seconds: float) -> Audio:
     """Another speaker."""
-    return _clip("reference.flac", seconds)
+    return _cut(clip("reference.flac"), seconds)
 
 
-def _clip(name: str, seconds: float) -> Audio:
+def clip(name: str) -> Audio:
+    """The whole of a clip of the demo."""
     samples, rate = soundfile.read(str(files("m8d.runtime") / "demo" / name), dtype="float32")
-    return Audio(np.resize(samples, round(seconds * rate)), rate)
+    return Audio(samples, rate)
+
+
+def _cut(audio: Audio, seconds: float) -> Audio:
+    return Audio(np.resize(audio.samples, round(seconds * audio.sample_rate)), audio.sample_rate)
