@@ -13,9 +13,12 @@ from m8d.models.quantizer import ResidualVQ
 from m8d.models.training import corpus
 from m8d.models.training.codec import initialise_residual, quantise
 from m8d.models.training.loop import Loop
+from m8d.models.training.phones import PHONE_ID, as_read, vocabulary
 from m8d.models.training.probe import probe_accuracy
 from m8d.models.training.recipe import STEPS
 from m8d.models.training.s2a import near_codes
+from m8d.models.training.sizes import SMALL
+from m8d.runtime.text.phonemes import phonemes
 
 LENGTHS = {"features": 30, "latents": 24, "codec": 12, "s2a_1layer": 30, "s2a_full": 30, "t2s": 30}
 
@@ -188,3 +191,19 @@ def test_probe_of_trained_encoders(trained):
     )
     with pytest.raises(ValueError, match="18 utterances"):
         trained.probe()
+
+
+def test_text_is_read_with_the_phones_that_were_spoken():
+    table = vocabulary()
+    spoken = [PHONE_ID[name] for name in ("sil", "t", "r", "iy", "sil", "k", "aa", "r", "sil")]
+    chance = np.random.default_rng(0)
+    read = [as_read(spoken, chance) for _ in range(50)]
+    assert [table[symbol] for symbol in ("tɹ", "iː", ",", "k", "ɑːɹ", ".")] in read
+    assert [table[symbol] for symbol in ("t", "ɹ", "iː", ",", "k", "ɑː", "ɹ", ".")] in read
+    assert max(table.values()) < SMALL.t2s.num_phones
+
+
+def test_every_english_phoneme_has_a_phone():
+    text = "The quick brown fox, jumping over a lazy dog? Beige thrones; a fire, real cure, her bird's dry dream: toys!"
+    missing = {phone for phone in phonemes(text, "en") if phone not in vocabulary()}
+    assert missing <= {"_", "'"}

@@ -6,7 +6,10 @@ nearest CMU phone, because frame-wise labels must agree between voices.
 
 from __future__ import annotations
 
+import numpy as np
+
 SILENCE = "sil"
+PAIRS_JOINED = 0.8  # the others span words
 PHONES = (
     SILENCE,
     "aa", "ae", "ah", "ao", "aw", "ay", "b", "ch", "d", "dh", "eh", "er", "ey", "f", "g", "hh", "ih", "iy", "jh",
@@ -39,3 +42,40 @@ ESPEAK = {
     ";": "y", "@-": "ah", "x": "k", "_": SILENCE, "_:": SILENCE, "_!": SILENCE, "_|": SILENCE,
     "_::": SILENCE, "_^_": SILENCE, "_X1": SILENCE,
 }  # fmt: skip
+
+# What text to speech reads: the phonemes of English text as `m8d.runtime.text` has them, two joined ones as one phone.
+TEXT = {
+    "b": "b", "d": "d", "f": "f", "h": "hh", "j": "y", "k": "k", "l": "l", "m": "m", "n": "n", "p": "p", "s": "s",
+    "t": "t", "v": "v", "w": "w", "z": "z", "ð": "dh", "ŋ": "ng", "ɡ": "g", "ɹ": "r", "ɾ": "t", "ʃ": "sh", "ʒ": "zh",
+    "θ": "th", "tʃ": "ch", "dʒ": "jh", "i": "iy", "iː": "iy", "ɪ": "ih", "eɪ": "ey", "ɛ": "eh", "æ": "ae", "a": "ae",
+    "ə": "ah", "ʌ": "ah", "ɚ": "er", "ɜː": "er", "ɑː": "aa", "ɔ": "ao", "ɔː": "ao", "oː": "ao", "o": "ow", "oʊ": "ow",
+    "ʊ": "uh", "uː": "uw", "aɪ": "ay", "aʊ": "aw", "ɔɪ": "oy",
+    **dict.fromkeys(",.?!;:…", SILENCE),
+}  # fmt: skip
+JOINED = {
+    "ɑːɹ": ("aa", "r"), "ɔːɹ": ("ao", "r"), "oːɹ": ("ao", "r"), "ɛɹ": ("eh", "r"), "ʊɹ": ("uh", "r"), "ɪɹ": ("ih", "r"),
+    "aɪɚ": ("ay", "er"), "aɪə": ("ay", "ah"), "iə": ("iy", "ah"), "tɹ": ("t", "r"), "dɹ": ("d", "r"),
+    "ts": ("t", "s"), "dz": ("d", "z"),
+}  # fmt: skip
+PAIRS = sorted(set(JOINED.values()))
+PAIR_ID = {tuple(PHONE_ID[name] for name in pair): len(PHONES) + number for number, pair in enumerate(PAIRS)}
+
+
+def vocabulary() -> dict[str, int]:
+    """The table of a bundle: phonemes of text and their ids; word breaks are not among them."""
+    pairs = {symbol: PAIR_ID[PHONE_ID[first], PHONE_ID[second]] for symbol, (first, second) in JOINED.items()}
+    return {symbol: PHONE_ID[name] for symbol, name in TEXT.items()} | pairs
+
+
+def as_read(phones: list[int], chance: np.random.Generator) -> list[int]:
+    """Ids of what was spoken as ids of its text: no silence before it, and most pairs as one, as within a word."""
+    while phones and phones[0] == PHONE_ID[SILENCE]:
+        phones = phones[1:]
+    read: list[int] = []
+    for phone in phones:
+        joined = PAIR_ID.get((read[-1], phone)) if read else None
+        if joined is not None and chance.random() < PAIRS_JOINED:
+            read[-1] = joined
+        else:
+            read.append(phone)
+    return read

@@ -26,6 +26,7 @@ from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import CodecTrainer
 from m8d.models.training.data import Recordings
 from m8d.models.training.loop import Loop, LoopOptions, Trainer
+from m8d.models.training.phones import vocabulary
 from m8d.models.training.probe import UTTERANCES, speaker_probe
 from m8d.models.training.s2a import Codebooks, S2ATrainer
 from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, PhoneBatches, feature_statistics
@@ -35,6 +36,7 @@ from m8d.models.training.tokens import Encoders, Tokens, tokenise
 from m8d.models.w2v_bert import W2VBert
 
 MIN_SECONDS = 2.5  # of training recordings
+VOCABULARY = "vocabulary.json"  # for `m8d-export build --vocabulary`
 HELD_OUT = ("seen", "unseen")
 STEPS = ("features", "latents", "codec", "s2a_1layer", "s2a_full", "t2s")
 
@@ -89,7 +91,8 @@ class Recipe:
         return S2ATrainer(self.config.s2a_full, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
 
     def _t2s(self) -> Trainer:
-        return T2STrainer(self.config.t2s, self.tokens("train"), {split: self.tokens(split) for split in HELD_OUT})
+        held_out = {split: self.tokens(split) for split in HELD_OUT}
+        return T2STrainer(self.config.t2s, self.tokens("train"), held_out, self.codebooks().semantic)
 
     def _held_out_tokens(self) -> dict[str, Tokens]:
         return {split: self.tokens(split)[1] for split in HELD_OUT}
@@ -175,6 +178,7 @@ class Recipe:
             save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, path)
         torch.save(self.statistics(), staging / STATS_FILE)
         card = {"progress": self.progress(), "untrained": untrained}
+        (staging / VOCABULARY).write_text(json.dumps(vocabulary(), ensure_ascii=False) + "\n", encoding="utf-8")
         (staging / "training.json").write_text(json.dumps(card, indent=2) + "\n")
         staging.rename(output)
         return untrained

@@ -32,5 +32,5 @@ SMALL = ModelConfig(
     ),
     s2a_1layer=S2AConfig(1, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
     s2a_full=S2AConfig(QUANTIZERS, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
-    t2s=T2SConfig(160, 4, 4, SEMANTIC_CODES, 256),
+    t2s=T2SConfig(160, 4, 4, SEMANTIC_CODES, 64),
 )  # fmt: skip

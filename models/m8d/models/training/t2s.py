@@ -16,7 +16,8 @@ from m8d.models.config import T2SConfig
 from m8d.models.masked import T2S, embed_codes
 from m8d.models.training.data import FRAME_RATE, Recordings
 from m8d.models.training.loop import Trainer
-from m8d.models.training.phones import PHONE_ID
+from m8d.models.training.phones import PHONE_ID, as_read
+from m8d.models.training.s2a import near_codes, set_projected
 from m8d.models.training.tokens import Tokens
 
 BATCH = 6
@@ -25,7 +26,11 @@ NO_PROMPT = 0.15
 
 
 class T2STrainer(Trainer):
-    """Each utterance is its own prompt up to a random place, as in the paper. Phone ids index `phones.PHONES`."""
+    """Each utterance is its own prompt up to a random place, as in the paper.
+
+    Phone ids are those of `phones.vocabulary`. Embeddings and targets begin from the semantic codebook `(K, D)`, as
+    those of S2A do from theirs.
+    """
 
     name = "t2s"
 
@@ -34,15 +39,19 @@ class T2STrainer(Trainer):
         config: T2SConfig,
         train: tuple[Recordings, Tokens],
         held_out: dict[str, tuple[Recordings, Tokens]],
+        codebook: Tensor,
         batch: int = BATCH,
     ) -> None:
         self.train, self.held_out, self.batch = train, held_out, batch
-        self.modules = nn.ModuleDict({"t2s": T2S(config)})
+        model = T2S(config)
+        set_projected(model.cond_emb, codebook)
+        self.targets = near_codes(codebook)
+        self.modules = nn.ModuleDict({"t2s": model})
 
     def loss(self, step: int, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         recordings, tokens = self.train
         items = [self.item(recordings, tokens, int(i), chance) for i in recordings.sample(chance, self.batch)]
-        loss, right = self.items_loss(self.modules["t2s"], items, chance)
+        loss, right = self.items_loss(self.modules["t2s"], items, chance, self.targets)
         return loss, {"accuracy": right}
 
     def item(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator,
@@ -54,10 +63,10 @@ class T2STrainer(Trainer):
         if chance.random() < NO_PROMPT:
             phones = [(phone, end) for phone, end in phones if end > prompt / FRAME_RATE]
             codes, prompt = codes[prompt:], 0
-        return torch.tensor([phone for phone, _ in phones]), codes, prompt
+        return torch.tensor(as_read([phone for phone, _ in phones], chance)), codes, prompt
 
     def items_loss(self, model: T2S, items: list[tuple[Tensor, Tensor, int]], chance: np.random.Generator,
-                    ) -> tuple[Tensor, float]:  # fmt: skip
+                   targets: Tensor | None = None) -> tuple[Tensor, float]:  # fmt: skip
         backbone, table = model.diff_estimator, model.embedding_table()
         losses, right, count = [], 0.0, 0
         for phones, codes, prompt in items:
@@ -70,7 +79,7 @@ class T2STrainer(Trainer):
             size = torch.arange(x.shape[1])[None]
             hidden = backbone(x, backbone.scales(torch.tensor([t])), size, torch.zeros_like(size), size[:, -frames:])
             logits, wanted = model.to_logit(hidden[0][masked]), codes[prompt:][masked]
-            losses.append(F.cross_entropy(logits, wanted))
+            losses.append(F.cross_entropy(logits, wanted if targets is None else targets[wanted]))
             right += float((logits.argmax(-1) == wanted).sum())
             count += len(wanted)
         return torch.stack(losses).mean(), right / count
