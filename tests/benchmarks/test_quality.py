@@ -43,7 +43,7 @@ def test_controls_are_told_apart(judges, folder):
     assert originals["similarity to source"] > 0.99 > noise["similarity to source"]
     assert originals["closer to reference"] < 0 < shuffled["closer to reference"]
     assert noise["mel distance"] > originals["mel distance"] == 0
-    names = [row["system"].removeprefix("builtin-toy: ") for row in made]
+    names = [row["system"].removeprefix(f"{builtin_bundle().manifest.name}: ") for row in made]
     assert names == ["codec alone", "reconstruct", "convert, turbo", "tts"]
     assert all(row["WER"] > originals["WER"] + 0.2 for row in made)  # its weights are random
 

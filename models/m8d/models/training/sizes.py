@@ -33,4 +33,7 @@ SMALL = ModelConfig(
     s2a_1layer=S2AConfig(1, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
     s2a_full=S2AConfig(QUANTIZERS, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
     t2s=T2SConfig(160, 4, 4, SEMANTIC_CODES, 64),
+    # A small model is surer of its likeliest codes than of the rest: guidance and heat cost words (docs/training.md).
+    sampling={"coarse_steps": 16, "fine_steps": [6, 1, 1], "fine_guidance": 0.0, "temperature": 0.2,
+              "top_k_ratio": 0.01},
 )  # fmt: skip
