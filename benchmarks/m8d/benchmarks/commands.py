@@ -27,7 +27,7 @@ def m8d_run(*arguments: object) -> Run:
     started, peak = time.perf_counter(), 0
     process = subprocess.Popen([*M8D_RUN, *map(str, arguments)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
     while process.poll() is None:
-        peak = max(peak, _peak(process.pid))
+        peak = max(peak, peak_bytes(process.pid))
         time.sleep(POLL)
     seconds = time.perf_counter() - started
     assert process.stderr is not None
@@ -38,7 +38,11 @@ def m8d_run(*arguments: object) -> Run:
     return Run(seconds, peak)
 
 
-def _peak(process: int) -> int:
+def peak_bytes(process: int | str) -> int:
+    """Of a process, or of `self` (Linux); 0 when it is gone.
+
+    `getrusage` would say no less than what its parent held when it started it.
+    """
     try:
         status = Path(f"/proc/{process}/status").read_text().splitlines()
     except OSError:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from m8d.benchmarks.commands import peak_bytes
 from m8d.engines.errors import M8DError
 
 TASKS = ("runtime", "torch")
@@ -73,13 +74,7 @@ def main() -> None:
 
     run = {"runtime": _runtime, "torch": _torch}[task]
     run(path, float(seconds), float(prompt), bool(int(low_memory)), int(threads), reached)
-    print(json.dumps({**milestones, "peak bytes": _peak_bytes()}))
-
-
-def _peak_bytes() -> int:
-    """Of this process (Linux). `getrusage` would say no less than what its parent held when it started it."""
-    status = Path("/proc/self/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in status if line.startswith("VmHWM"))
+    print(json.dumps({**milestones, "peak bytes": peak_bytes("self")}))
 
 
 if __name__ == "__main__":

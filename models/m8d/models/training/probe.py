@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from m8d.models.rep_codec import RepCodec
 from m8d.models.training.data import Recordings
-from m8d.models.training.semantics import MelCache, hidden_states, normalise
+from m8d.models.training.semantics import MelCache, normal_features, normalise
 from m8d.models.w2v_bert import W2VBert
 
 SPEAKERS = 5
@@ -64,8 +64,7 @@ def speaker_probe(
         for number, index in enumerate(recordings.by_speaker[speaker][: sum(utterances)]):
             part = "learn" if number < utterances[0] else "test"
             with torch.no_grad():
-                features = hidden_states(w2v_bert, normalise(mels[index][None]))
-                normal = (features - statistics["mean"]) / statistics["var"].sqrt()
+                normal = normal_features(w2v_bert, normalise(mels[index][None]), statistics)
                 latents = codec.latents(normal, torch.tensor([normal.shape[1]]))
             sets[f"{part} features"].append((normal[0], label))
             sets[f"{part} latents"].append((latents[0], label))

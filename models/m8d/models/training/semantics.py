@@ -132,6 +132,11 @@ def hidden_states(model: W2VBert, features: Tensor) -> Tensor:
     return model(features, torch.ones(features.shape[:2], dtype=torch.long))
 
 
+def normal_features(model: W2VBert, features: Tensor, statistics: dict[str, Tensor]) -> Tensor:
+    """Hidden states of `features (B, T, 160)` as RepCodec takes them: `(B, T, H)` of mean 0 and deviation 1."""
+    return (hidden_states(model, features) - statistics["mean"]) / statistics["var"].sqrt()
+
+
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     return F.cross_entropy(logits.flatten(0, -2), labels.flatten(), label_smoothing=0.05)
 

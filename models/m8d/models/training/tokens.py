@@ -20,7 +20,7 @@ from m8d.models.quantizer import ResidualVQ
 from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import encode
 from m8d.models.training.data import Recordings
-from m8d.models.training.semantics import MelCache, hidden_states, normalise
+from m8d.models.training.semantics import MelCache, normal_features, normalise
 from m8d.models.w2v_bert import W2VBert
 
 
@@ -41,7 +41,7 @@ class Encoders:
         return digest.hexdigest()[:12]
 
     def semantic_codes(self, features: Tensor) -> Tensor:  # (1, T, 160) → (T,)
-        normal = (hidden_states(self.w2v_bert, features) - self.statistics["mean"]) / self.statistics["var"].sqrt()
+        normal = normal_features(self.w2v_bert, features, self.statistics)
         latents = self.semantic_codec.latents(normal, torch.tensor([normal.shape[1]]))
         return self.semantic_codec.vector_quantizer.nearest_cosine(latents)[0]
 

@@ -20,9 +20,8 @@ from m8d.engines.errors import InputError
 LATENTS = "latents"
 EXTRAS = ("codes", "acoustic_codes", "features")
 FORMATS = ("npy", "tar")
-PART = (
-    ".part"  # suffix of what is being written; a stopped run leaves at most one per writer, and the next takes it over
-)
+# Suffix of what is being written; a stopped run leaves at most one per writer, and the next takes it over.
+PART = ".part"
 
 Arrays = dict[str, np.ndarray]
 
