@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from m8d.engines.bundle import Manifest
-from m8d.engines.errors import InputError
+from m8d.engines.errors import check_options
 
 LATENT_METRICS = ("cosine", "euclidean")
 
@@ -57,9 +57,7 @@ class SamplingOptions:
             ("seed", self.seed, 0 <= self.seed < 2**64, "0 to 2**64 - 1"),
             ("guided_layers", self.guided_layers, (self.guided_layers or 0) >= 0, "0 (none) or more"),
         )
-        for name, received, valid, expected in rules:
-            if not valid:
-                raise InputError(f"Sampling option {name}: received {received}, expected {expected}.")
+        check_options("Sampling option", rules)
 
     def guidance_of(self, layer: int) -> float:
         """Guidance of a layer of the full model, 1 … Q - 1."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from m8d.engines.errors import InputError
+from m8d.engines.errors import InputError, check_options
 from m8d.runtime.audio import Audio
 from m8d.runtime.decoder import Decoder, Voice, masked_model
 from m8d.runtime.decoder import total_steps as decoding_steps
@@ -72,9 +72,7 @@ class SpeakingOptions:
             ("top_k_ratio", self.top_k_ratio, 0 < self.top_k_ratio <= 1, "more than 0, at most 1"),
             ("speed", self.speed, self.duration is None or self.speed == 1, "no speed where there is a duration"),
         )
-        for name, received, valid, expected in rules:
-            if not valid:
-                raise InputError(f"Speaking option {name}: received {received}, expected {expected}.")
+        check_options("Speaking option", rules)
 
 
 @dataclass(frozen=True)

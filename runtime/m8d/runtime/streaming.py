@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from m8d.engines.errors import InputError
+from m8d.engines.errors import InputError, check_options
 from m8d.runtime.audio import Audio, as_audio
 from m8d.runtime.decoder import Decoder, Voice
 from m8d.runtime.encoder import Encoder, Encoding
@@ -50,9 +50,7 @@ class StreamOptions:
             ("cut_within", self.cut_within, 0 <= self.cut_within < self.block, "0 to less than a block"),
             ("hold", self.hold, 0.04 <= self.hold < self.block - self.cut_within, "0.04 s to less than a block"),
         )
-        for name, received, valid, expected in rules:
-            if not valid:
-                raise InputError(f"Stream option {name}: received {received:g} s, expected {expected}.")
+        check_options("Stream option", ((name, f"{value:g} s", *rule) for name, value, *rule in rules))
 
     @property
     def delay(self) -> float:

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from itertools import pairwise
 
 from m8d.engines.bundle import Manifest, StageSpec
-from m8d.engines.errors import InputError
+from m8d.engines.errors import InputError, check_options
 
 TYPICAL_SECONDS = 5.0  # what kernels are chosen for
 MAX_STEPS = 64  # diffusion steps of a layer
@@ -48,13 +48,13 @@ class ProfileLimits:
     def __post_init__(self) -> None:
         seconds = self.max_seconds
         rising = all(a < b for a, b in pairwise(seconds))
-        for name, valid, expected in (
-            ("max_seconds", bool(seconds) and seconds[0] > 0 and rising, "one or more numbers above 0 that rise"),
-            ("max_batch", self.max_batch >= 1, "at least 1"),
-            ("prompt_seconds", self.prompt_seconds >= 0, "0 or more"),
-        ):
-            if not valid:
-                raise InputError(f"Profile {name}: received {getattr(self, name)}, expected {expected}.")
+        positive = bool(seconds) and seconds[0] > 0
+        rules = (
+            ("max_seconds", seconds, positive and rising, "one or more numbers above 0 that rise"),
+            ("max_batch", self.max_batch, self.max_batch >= 1, "at least 1"),
+            ("prompt_seconds", self.prompt_seconds, self.prompt_seconds >= 0, "0 or more"),
+        )
+        check_options("Profile", rules)
 
     def buckets(self) -> tuple[tuple[float, float], ...]:
         """(typical, longest) seconds of each: the first is tuned for 5 s, a later one for its middle."""
