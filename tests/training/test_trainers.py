@@ -195,9 +195,12 @@ def test_probe_of_trained_encoders(trained):
 
 def test_text_is_read_with_the_phones_that_were_spoken():
     table = vocabulary()
-    spoken = [PHONE_ID[name] for name in ("sil", "t", "r", "iy", "sil", "k", "aa", "r", "sil")]
+    names = ("sil", "t", "r", "iy", "sil", "k", "aa", "r", "sil")
+    spoken = [(PHONE_ID[name], float(end)) for end, name in enumerate(names)]
     chance = np.random.default_rng(0)
-    read = [as_read(spoken, chance) for _ in range(50)]
+    versions = [as_read(spoken, chance) for _ in range(50)]
+    assert [end for _, end in min(versions, key=len)] == [2, 3, 4, 5, 7, 8]  # a pair ends where its second phone does
+    read = [[phone for phone, _ in version] for version in versions]
     assert [table[symbol] for symbol in ("tɹ", "iː", ",", "k", "ɑːɹ", ".")] in read
     assert [table[symbol] for symbol in ("t", "ɹ", "iː", ",", "k", "ɑː", "ɹ", ".")] in read
     assert max(table.values()) < SMALL.t2s.num_phones

@@ -19,19 +19,29 @@ app = typer.Typer(
 Work = Annotated[Path, typer.Option(help="Folder of the corpus, the checkpoints and the logs.")]
 Minutes = Annotated[float, typer.Option(help="Training time of the step in all, earlier runs included.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.")]
+DecayFrom = Annotated[
+    int | None, typer.Option(help="Step from which the learning rate falls: the last third of the training.")
+]
 DEFAULT_WORK = Path("work/training")
 MINUTES = {"features": 60.0, "latents": 25.0, "codec": 180.0, "s2a_1layer": 120.0, "s2a_full": 120.0, "t2s": 60.0}
 
 
-def run_steps(work: Path, minutes: dict[str, float], threads: int, freeze_codec: int | None = None) -> None:
+def run_steps(
+    work: Path,
+    minutes: dict[str, float],
+    threads: int,
+    decay_from: int | None = None,
+    freeze_codec: int | None = None,
+) -> None:
     import torch
 
+    from m8d.models.training.loop import LoopOptions
     from m8d.models.training.recipe import Recipe
 
     torch.set_num_threads(threads)
     for step, budget in minutes.items():
         typer.echo(f"{step}: until {budget:g} minutes")
-        Recipe(work, freeze_codec=freeze_codec).train(step, budget)
+        Recipe(work, options=LoopOptions(decay_from=decay_from), freeze_codec=freeze_codec).train(step, budget)
 
 
 @app.command()
@@ -65,10 +75,11 @@ def codec(
     freeze_at: Annotated[
         int | None, typer.Option(help="Step from which the codes stay and only the decoder learns: S2A can begin.")
     ] = None,
+    decay_from: DecayFrom = None,
     threads: Threads = 1,
 ) -> None:
     """Train the acoustic encoder, quantizers and decoder."""
-    run_steps(work, {"codec": minutes}, threads, freeze_at)
+    run_steps(work, {"codec": minutes}, threads, decay_from, freeze_at)
 
 
 @app.command()
@@ -76,16 +87,22 @@ def s2a(
     work: Work = DEFAULT_WORK,
     coarse_minutes: Minutes = MINUTES["s2a_1layer"],
     fine_minutes: Minutes = MINUTES["s2a_full"],
+    decay_from: DecayFrom = None,
     threads: Threads = 1,
 ) -> None:
     """Train the 1-layer and the full S2A model on the codes of the encoders as they are."""
-    run_steps(work, {"s2a_1layer": coarse_minutes, "s2a_full": fine_minutes}, threads)
+    run_steps(work, {"s2a_1layer": coarse_minutes, "s2a_full": fine_minutes}, threads, decay_from)
 
 
 @app.command()
-def t2s(work: Work = DEFAULT_WORK, minutes: Minutes = MINUTES["t2s"], threads: Threads = 1) -> None:
+def t2s(
+    work: Work = DEFAULT_WORK,
+    minutes: Minutes = MINUTES["t2s"],
+    decay_from: DecayFrom = None,
+    threads: Threads = 1,
+) -> None:
     """Train T2S."""
-    run_steps(work, {"t2s": minutes}, threads)
+    run_steps(work, {"t2s": minutes}, threads, decay_from)
 
 
 @app.command("all")

@@ -4,7 +4,8 @@
    channels, while the decoder learns to speak from true ones. Neither waits for the other, so both learn fast.
 2. At `quantise_at` every residual quantizer starts from the main directions of what the ones before it leave, with
    k-means codes in them; then encoder, quantizers and decoder train as one, with a straight-through gradient.
-3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are.
+3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are. The
+   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs.
 
 B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz), Q quantizers, K codes.
 """
@@ -26,13 +27,14 @@ from m8d.models.training.corpus import SAMPLE_RATE
 from m8d.models.training.data import HOP, Recordings
 from m8d.models.training.kmeans import kmeans
 from m8d.models.training.loop import Trainer
+from m8d.models.training.semantics import Listener
 
 CROP = 50  # frames
 BATCH = 8
 MEL_FFT = 1024
 MEL_BINS = 80
 FLOOR = 1e-4  # of mel magnitudes; the corpus has an RMS of 0.06
-RESOLUTIONS = (384, 1024, 2048)  # FFT sizes of the spectral loss, hop a quarter of each
+RESOLUTIONS = {384: 40, 1024: 80, 2048: 80}  # FFT size of the spectral loss, hop a quarter of it → mel bins
 EVALUATED = 40  # held-out crops
 SCALE_RADIUS = 3.0  # of the constant coordinate, in RMS norms of the others
 
@@ -79,17 +81,26 @@ class MelTarget(nn.Module):
 
 
 def spectral_loss(pcm: Tensor, target: Tensor) -> Tensor:
-    """Mean distance of log and of compressed magnitudes over `RESOLUTIONS`, both `(B, N)`."""
+    """Mean distance of log-mels, of log and of compressed magnitudes over `RESOLUTIONS`, both `(B, N)`.
+
+    Without the mels most of the loss is noise above 4 kHz, which carries few words.
+    """
     total = torch.zeros(())
-    for fft in RESOLUTIONS:
+    for fft, bins in RESOLUTIONS.items():
         window = torch.hann_window(fft)
         both = torch.stft(torch.cat([pcm, target]), fft, fft // 4, window=window, return_complex=True)
         magnitude = torch.sqrt(both.real.square() + both.imag.square() + 1e-7) * (512 / fft) ** 0.5
         mine, theirs = magnitude.chunk(2)
-        log_distance = ((mine + 1e-3).log() - (theirs + 1e-3).log()).abs().mean()
+        log_distance = log_ratio(mine, theirs)
+        filters = mel_filters(bins, fft, SAMPLE_RATE).T
+        mel_distance = log_ratio(filters @ mine, filters @ theirs)
         shape = (mine.sqrt() - theirs.sqrt()).square().mean() / theirs.mean().clamp(min=1e-3)
-        total = total + log_distance + 2 * shape
+        total = total + log_distance + 2 * mel_distance + 2 * shape
     return total / len(RESOLUTIONS)
+
+
+def log_ratio(mine: Tensor, theirs: Tensor) -> Tensor:
+    return ((mine + 1e-3).log() - (theirs + 1e-3).log()).abs().mean()
 
 
 class FourierISTFT(ISTFT):
@@ -167,9 +178,10 @@ def quantise(residual: ResidualVQ, x: Tensor, layers: int) -> tuple[Tensor, Tens
 class CodecTrainer(Trainer):
     name = "codec"
 
-    def __init__(self, config: ModelConfig, train: Recordings, held_out: dict[str, Recordings], quantise_at: int = 2500,
-                 freeze_at: int | None = None, batch: int = BATCH) -> None:  # fmt: skip
+    def __init__(self, config: ModelConfig, train: Recordings, held_out: dict[str, Recordings], listener: Listener,
+                 quantise_at: int = 2500, freeze_at: int | None = None, batch: int = BATCH) -> None:  # fmt: skip
         self.train, self.held_out, self.batch = train, held_out, batch
+        self.listener = listener
         self.quantise_at, self.freeze_at = quantise_at, freeze_at
         self.quantizers = config.acoustic_decoder.num_quantizers
         target = MelTarget()
@@ -205,18 +217,21 @@ class CodecTrainer(Trainer):
             parts = {"spectral": float(spectral.detach()), "regression": float(regression.detach())}
             return spectral + regression, parts
         frozen = self.freeze_at is not None and step >= self.freeze_at
-        layers = self.quantizers if chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
+        every = frozen or chance.random() < 0.7
+        layers = self.quantizers if every else int(chance.integers(1, self.quantizers + 1))
         with torch.set_grad_enabled(not frozen):
             encoded = encode(encoder, pcm)
             embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
             regression = (encoded - mels).abs().mean()
-        spectral = spectral_loss(decoder.decode(embedding, frames), pcm)
+        decoded = decoder.decode(embedding, frames)
+        spectral = spectral_loss(decoded, pcm)
         quantisation = (embedding.detach() - encoded.detach()).abs().mean()
         figures = {"spectral": float(spectral.detach()), "regression": float(regression.detach()),
                    "commitment": float(commitment.detach()),
                    "quantisation": float(quantisation), "codes": len(codes[..., 0].unique())}  # fmt: skip
         if frozen:
-            return spectral, figures
+            heard = (self.listener(decoded) - self.listener(pcm)).abs().mean()
+            return spectral + heard, figures | {"heard": float(heard.detach())}
         return spectral + 0.3 * regression + 0.3 * commitment, figures
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:

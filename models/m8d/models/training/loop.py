@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 SAVE_EVERY = 60.0  # s
 LOG_EVERY = 50  # steps
+HALF_LIFE = 2500  # steps, of a decaying learning rate
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,13 @@ class LoopOptions:
     seed: int = 0
     learning_rate: float = 1e-3
     warmup: int = 300  # steps
+    decay_from: int | None = None  # step from which the learning rate halves every `HALF_LIFE` steps
     average: float = 0.999  # decay of the weights' moving average
     evaluate_every: float = 240.0  # s of training
+
+    def rate_at(self, step: int) -> float:
+        decay = 0 if self.decay_from is None else max(0, step - self.decay_from)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * 0.5 ** (decay / HALF_LIFE)
 
 
 class Trainer(ABC):
@@ -130,7 +136,7 @@ class Loop:
         chance = np.random.default_rng([options.seed, self.step])
         torch.manual_seed(int(chance.integers(2**31)))
         for group in self.optimizer.param_groups:
-            group["lr"] = options.learning_rate * min(1.0, (self.step + 1) / options.warmup)
+            group["lr"] = options.rate_at(self.step)
         loss, values = self.trainer.loss(self.step, chance)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()

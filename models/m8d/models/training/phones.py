@@ -67,15 +67,15 @@ def vocabulary() -> dict[str, int]:
     return {symbol: PHONE_ID[name] for symbol, name in TEXT.items()} | pairs
 
 
-def as_read(phones: list[int], chance: np.random.Generator) -> list[int]:
-    """Ids of what was spoken as ids of its text: no silence before it, and most pairs as one, as within a word."""
-    while phones and phones[0] == PHONE_ID[SILENCE]:
+def as_read(phones: list[tuple[int, float]], chance: np.random.Generator) -> list[tuple[int, float]]:
+    """What was spoken, `(id, end)`, as it is read: no silence before it, and most pairs as one, as within a word."""
+    while phones and phones[0][0] == PHONE_ID[SILENCE]:
         phones = phones[1:]
-    read: list[int] = []
-    for phone in phones:
-        joined = PAIR_ID.get((read[-1], phone)) if read else None
+    read: list[tuple[int, float]] = []
+    for phone, end in phones:
+        joined = PAIR_ID.get((read[-1][0], phone)) if read else None
         if joined is not None and chance.random() < PAIRS_JOINED:
-            read[-1] = joined
+            read[-1] = joined, end
         else:
-            read.append(phone)
+            read.append((phone, end))
     return read

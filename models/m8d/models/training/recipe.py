@@ -29,7 +29,7 @@ from m8d.models.training.loop import Loop, LoopOptions, Trainer
 from m8d.models.training.phones import vocabulary
 from m8d.models.training.probe import UTTERANCES, speaker_probe
 from m8d.models.training.s2a import Codebooks, S2ATrainer
-from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, PhoneBatches, feature_statistics
+from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, Listener, PhoneBatches, feature_statistics
 from m8d.models.training.sizes import SMALL
 from m8d.models.training.t2s import T2STrainer
 from m8d.models.training.tokens import Encoders, Tokens, tokenise
@@ -81,7 +81,8 @@ class Recipe:
                              unquantised=self.unquantised_latents)  # fmt: skip
 
     def _codec(self) -> Trainer:
-        return CodecTrainer(self.config, self.recordings("train"), self.held_out(), self.unquantised_codec,
+        listener = Listener(self.w2v_bert(), self.statistics())
+        return CodecTrainer(self.config, self.recordings("train"), self.held_out(), listener, self.unquantised_codec,
                             self.freeze_codec)  # fmt: skip
 
     def _s2a_1layer(self) -> Trainer:

@@ -16,10 +16,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from m8d.models import front_end
 from m8d.models.config import ModelConfig
 from m8d.models.front_end import MEL_BINS, STACK, FrontEnd
 from m8d.models.layers import frame_mask
 from m8d.models.rep_codec import RepCodec
+from m8d.models.training.corpus import SAMPLE_RATE
 from m8d.models.training.data import Recordings
 from m8d.models.training.kmeans import spherical_kmeans
 from m8d.models.training.loop import Trainer
@@ -135,6 +137,20 @@ def hidden_states(model: W2VBert, features: Tensor) -> Tensor:
 def normal_features(model: W2VBert, features: Tensor, statistics: dict[str, Tensor]) -> Tensor:
     """Hidden states of `features (B, T, 160)` as RepCodec takes them: `(B, T, H)` of mean 0 and deviation 1."""
     return (hidden_states(model, features) - statistics["mean"]) / statistics["var"].sqrt()
+
+
+class Listener:
+    """Hears 24 kHz PCM `(B, N)` as RepCodec's input `(B, T, H)`, and passes gradients on to the PCM."""
+
+    def __init__(self, model: W2VBert, statistics: dict[str, Tensor]) -> None:
+        self.model, self.statistics = model, statistics
+        self.front_end = FrontEnd()
+
+    def __call__(self, pcm: Tensor) -> Tensor:
+        size = pcm.shape[1] * front_end.SAMPLE_RATE // SAMPLE_RATE
+        spectrum = torch.fft.rfft(pcm)[:, : size // 2 + 1]
+        resampled = torch.fft.irfft(spectrum, n=size) * (size / pcm.shape[1])
+        return normal_features(self.model, normalise(self.front_end.log_mel(resampled)), self.statistics)
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

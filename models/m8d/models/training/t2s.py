@@ -1,11 +1,16 @@
 """Trains T2S by masked prediction: phones and a prompt's semantic codes to semantic codes.
 
-N phones, P prompt frames, T target frames, K codes.
+Which phone a frame belongs to is what takes a small model longest to find out. The corpus knows it, so one attention
+head in each of the two blocks before the last is told.
+
+N phones, P prompt frames, T target frames, S = N + P + T rows, K codes.
 """
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,8 +18,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from m8d.models.config import T2SConfig
+from m8d.models.diff_llama import Attention, DiffLlama
 from m8d.models.masked import T2S, embed_codes
-from m8d.models.training.data import FRAME_RATE, Recordings
+from m8d.models.training.data import FRAME_RATE, SEMANTIC_CENTRE, Recordings
 from m8d.models.training.loop import Trainer
 from m8d.models.training.phones import PHONE_ID, as_read
 from m8d.models.training.s2a import near_codes, set_projected
@@ -23,6 +29,43 @@ from m8d.models.training.tokens import Tokens
 BATCH = 6
 PROMPT_SHARE = (0.2, 0.5)  # of an utterance
 NO_PROMPT = 0.15
+ALIGNMENT_WEIGHT = 0.2
+
+
+@dataclass(frozen=True)
+class Item:
+    phones: Tensor  # (N,)
+    codes: Tensor  # (P + T,)
+    spoken: Tensor  # (P + T,), which phone each frame says
+    prompt: int  # P
+
+
+class WatchedAttention:
+    """Keeps what attention before the last block is given, to tell their first head where to look."""
+
+    def __init__(self, backbone: DiffLlama) -> None:
+        self.attentions = [block.self_attn for block in backbone.layers[-3:-1]]
+        self.calls: dict[nn.Module, tuple[Any, ...]] = {}
+        self.hooks = [attention.register_forward_pre_hook(self.calls.__setitem__) for attention in self.attentions]
+
+    def __enter__(self) -> WatchedAttention:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for hook in self.hooks:
+            hook.remove()
+
+    def loss(self, item: Item) -> Tensor:
+        """Cross-entropy of the frames' attention with the phones they say."""
+        losses = [F.cross_entropy(self.scores(attention)[len(item.phones) :], item.spoken)
+                  for attention in self.attentions]  # fmt: skip
+        return torch.stack(losses).mean()
+
+    def scores(self, attention: Attention) -> Tensor:  # (S, S)
+        query_rows, rows, query_rotation, rotation, _ = self.calls[attention]
+        query = query_rotation.apply(attention.split(attention.q_proj(query_rows)))[0, 0]
+        key = rotation.apply(attention.split(attention.k_proj(rows)))[0, 0]
+        return query @ key.T * attention.head_size**-0.5
 
 
 class T2STrainer(Trainer):
@@ -51,44 +94,50 @@ class T2STrainer(Trainer):
     def loss(self, step: int, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
         recordings, tokens = self.train
         items = [self.item(recordings, tokens, int(i), chance) for i in recordings.sample(chance, self.batch)]
-        loss, right = self.items_loss(self.modules["t2s"], items, chance, self.targets)
-        return loss, {"accuracy": right}
+        loss, alignment, right = self.items_loss(self.modules["t2s"], items, chance, self.targets)
+        return loss + ALIGNMENT_WEIGHT * alignment, {"accuracy": right, "alignment": float(alignment.detach())}
 
-    def item(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator,
-             ) -> tuple[Tensor, Tensor, int]:  # fmt: skip
-        """Phone ids `(N,)`, codes `(P + T,)` and P. A dropped prompt drops its phones and everything before it."""
+    def item(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator) -> Item:
+        """A dropped prompt drops its phones and everything before it."""
         phones = [(PHONE_ID[name], end) for name, end in recordings.utterances[index].phones]
         codes = tokens.semantic[index]
-        prompt = int(len(codes) * chance.uniform(*PROMPT_SHARE))
+        prompt, start = int(len(codes) * chance.uniform(*PROMPT_SHARE)), 0
         if chance.random() < NO_PROMPT:
             phones = [(phone, end) for phone, end in phones if end > prompt / FRAME_RATE]
-            codes, prompt = codes[prompt:], 0
-        return torch.tensor(as_read([phone for phone, _ in phones], chance)), codes, prompt
+            codes, prompt, start = codes[prompt:], 0, prompt
+        read = as_read(phones, chance)
+        times = (start + np.arange(len(codes))) / FRAME_RATE + SEMANTIC_CENTRE
+        spoken = np.searchsorted([end for _, end in read], times, side="right").clip(max=len(read) - 1)
+        return Item(torch.tensor([phone for phone, _ in read]), codes, torch.from_numpy(spoken), prompt)
 
-    def items_loss(self, model: T2S, items: list[tuple[Tensor, Tensor, int]], chance: np.random.Generator,
-                   targets: Tensor | None = None) -> tuple[Tensor, float]:  # fmt: skip
+    def items_loss(self, model: T2S, items: list[Item], chance: np.random.Generator, targets: Tensor | None = None,
+                   ) -> tuple[Tensor, Tensor, float]:  # fmt: skip
+        """Cross-entropy at the hidden frames, that of the watched attention, accuracy."""
         backbone, table = model.diff_estimator, model.embedding_table()
-        losses, right, count = [], 0.0, 0
-        for phones, codes, prompt in items:
+        losses, alignments, right, count = [], [], 0.0, 0
+        for item in items:
             t = float(chance.random())
-            frames = len(codes) - prompt
+            frames = len(item.codes) - item.prompt
             masked = torch.from_numpy(chance.permutation(frames) < max(1, frames * math.sin(t * math.pi / 2)))
-            shown = codes.clone()
-            shown[prompt:][masked] = model.num_codes
-            x = torch.cat([model.condition(phones[None]), embed_codes(table, shown[None, :, None])], dim=1)
+            shown = item.codes.clone()
+            shown[item.prompt :][masked] = model.num_codes
+            x = torch.cat([model.condition(item.phones[None]), embed_codes(table, shown[None, :, None])], dim=1)
             size = torch.arange(x.shape[1])[None]
-            hidden = backbone(x, backbone.scales(torch.tensor([t])), size, torch.zeros_like(size), size[:, -frames:])
-            logits, wanted = model.to_logit(hidden[0][masked]), codes[prompt:][masked]
+            with WatchedAttention(backbone) as watched:
+                hidden = backbone(x, backbone.scales(torch.tensor([t])), size, torch.zeros_like(size),
+                                  size[:, -frames:])  # fmt: skip
+                alignments.append(watched.loss(item))
+            logits, wanted = model.to_logit(hidden[0][masked]), item.codes[item.prompt :][masked]
             losses.append(F.cross_entropy(logits, wanted if targets is None else targets[wanted]))
             right += float((logits.argmax(-1) == wanted).sum())
             count += len(wanted)
-        return torch.stack(losses).mean(), right / count
+        return torch.stack(losses).mean(), torch.stack(alignments).mean(), right / count
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}
         for name, (recordings, tokens) in self.held_out.items():
             chance = np.random.default_rng(0)
             items = [self.item(recordings, tokens, i, chance) for i in range(min(24, len(recordings)))]
-            loss, right = self.items_loss(modules["t2s"], items, chance)
-            figures[f"loss_{name}"], figures[f"accuracy_{name}"] = float(loss), right
+            loss, alignment, right = self.items_loss(modules["t2s"], items, chance)
+            figures |= {f"loss_{name}": float(loss), f"alignment_{name}": float(alignment), f"accuracy_{name}": right}
         return figures
