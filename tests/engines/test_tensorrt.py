@@ -36,10 +36,10 @@ def present(target):
 
 
 @pytest.fixture(scope="module")
-def built(target, tmp_path_factory):
-    """The built-in bundle with a plan of every stage."""
+def built(target, tiny_bundle, tmp_path_factory):
+    """A bundle with a plan of every stage."""
     folder = tmp_path_factory.mktemp("plans") / "bundle"
-    shutil.copytree(builtin_bundle().folder, folder)
+    shutil.copytree(tiny_bundle.folder, folder)
     bundle = Bundle.open(folder)
     build_plans(bundle, target, LIMITS, OPTIONS)
     return bundle
@@ -102,6 +102,14 @@ def test_an_interrupted_build_leaves_nothing(copy, target):
         build_plans(copy, target, ProfileLimits(max_seconds=(3.0,)), OPTIONS, interrupt)
     assert not plan_folder(copy, target, ProfileLimits(max_seconds=(3.0,)), OPTIONS).exists()
     assert list((copy.folder / "engines").glob(".building*")) == []
+
+
+def test_integer_weights_are_refused(copy, target):
+    stages = dict(copy.manifest.stages)
+    stages["w2v_bert"] = dataclasses.replace(stages["w2v_bert"], precision="int8-storage")
+    stored = dataclasses.replace(copy, manifest=dataclasses.replace(copy.manifest, stages=stages))
+    with pytest.raises(BundleError, match="received graphs in int8-storage, expected fp32"):
+        build_plans(stored, target, LIMITS, OPTIONS)
 
 
 def graph(tmp_path, nodes, weights=()):
@@ -172,9 +180,9 @@ def test_buckets_are_tuned_for_their_own_lengths():
 @pytest.mark.parametrize(
     "stage", [name for name in builtin_bundle().manifest.stages if stage_precision("fp16", name) == "fp16"]
 )
-def test_half_graphs_build(target, tmp_path, stage, rewrite):
+def test_half_graphs_build(target, tiny_bundle, tmp_path, stage, rewrite):
     """TensorRT takes no mixed types, so a graph that builds has its casts where they belong."""
-    bundle = builtin_bundle()
+    bundle = tiny_bundle
     model = onnx.load(bundle.folder / bundle.stage(stage).file)
     rewrite(model, {})
     onnx.save(model, tmp_path / "half.onnx")

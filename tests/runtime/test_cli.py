@@ -19,6 +19,9 @@ LAYERS = builtin_bundle().manifest.model.num_quantizers
 
 DEMO = Path(__file__).parents[2] / "runtime" / "m8d" / "runtime" / "demo"
 SOURCE, REFERENCE = str(DEMO / "source.flac"), str(DEMO / "reference.flac")
+DURATION = soundfile.info(SOURCE).duration
+PCM_FRAMES = int(DURATION * 50)
+FRAMES = -(-int(DURATION * 100 - 1.5) // 2)  # pairs of 25 ms windows every 10 ms, the last one padded
 QUICK = ["--layer-steps", "2,1", "--provider", "cpu", "--threads", "1"]
 
 
@@ -32,7 +35,7 @@ def test_convert_writes_audio_and_codes(tmp_path):
     assert result.exit_code == 0, result.output
     samples, rate = soundfile.read(out)
     assert rate == 24000
-    assert len(samples) == 480 * len(np.load(codes)) == 480 * 141
+    assert len(samples) == 480 * len(np.load(codes)) == 480 * FRAMES
     assert "built-in bundle" in result.stderr
     assert "wrote" in result.stderr
 
@@ -49,7 +52,7 @@ def test_json_summary(tmp_path):
     result = m8d_run("reconstruct", SOURCE, "-o", tmp_path / "out.wav", "--json", *QUICK)
     summary = json.loads(result.stdout)
     assert summary["provider"] == "cpu"
-    assert summary["audio_seconds"] == pytest.approx(141 * 0.02)
+    assert summary["audio_seconds"] == pytest.approx(FRAMES * 0.02)
     assert summary["stage_seconds"]["s2a_full_backbone"] > 0
 
 
@@ -64,11 +67,11 @@ def test_encode_then_decode(tmp_path):
     assert result.exit_code == 0, result.output
     shapes = [np.load(path).shape for path in (z, features, codes, acoustic)]
     # The two encoders count frames at the end differently.
-    assert [shape[0] for shape in shapes] == [141, 141, 141, 142]
+    assert [shape[0] for shape in shapes] == [FRAMES, FRAMES, FRAMES, PCM_FRAMES]
     assert shapes[0][1] == 8
     result = m8d_run("decode", z, "-o", tmp_path / "out.flac", "-r", REFERENCE, *QUICK)
     assert result.exit_code == 0, result.output
-    assert soundfile.info(tmp_path / "out.flac").frames == 141 * 480
+    assert soundfile.info(tmp_path / "out.flac").frames == FRAMES * 480
 
 
 def test_interpolation_points(tmp_path):
@@ -92,7 +95,7 @@ def test_pipes():
         check=True,
     )
     samples, rate = soundfile.read(io.BytesIO(result.stdout))
-    assert (len(samples), rate) == (141 * 480, 24000)
+    assert (len(samples), rate) == (FRAMES * 480, 24000)
 
 
 def test_info():
@@ -138,9 +141,9 @@ def test_odd_but_usable_audio(tmp_path, samples):
     [
         (["--bundle", "nowhere"], "No bundle at nowhere"),
         (["--provider", "cuda"], "cuda was asked for"),
-        (["--layer-steps", "x"], "--layer-steps: received 'x', expected 1 to 5 numbers"),
+        (["--layer-steps", "x"], f"--layer-steps: received 'x', expected 1 to {LAYERS} numbers"),
         (["--layer-steps", "0"], "coarse_steps: received 0, expected at least 1"),
-        (["--layer-steps", "1,1,1,1,1,1"], "expected 1 to 5 numbers"),
+        (["--layer-steps", "1" + ",1" * LAYERS], f"expected 1 to {LAYERS} numbers"),
         (["--guidance", "-1"], "coarse_guidance: received -1.0, expected 0 (none) or more"),
         (["--top-k", "0"], "top_k_ratio: received 0.0"),
         (["--latent-metric", "manhattan"], "expected cosine or euclidean"),

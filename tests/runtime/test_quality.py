@@ -10,8 +10,9 @@ LAYERS = builtin_bundle().manifest.model.num_quantizers
 
 
 def cost(pipeline: Pipeline, quality: str, layers: int = 12, prompt: int = 50, target: int = 100) -> int:
-    steps = {"coarse_steps": 40, "fine_steps": (16, *[1] * (layers - 2))}
-    return rows(pipeline.sampling(**{**steps, **schedule(quality, layers)}), prompt, target)
+    official = {"coarse_steps": 40, "fine_steps": (16, *[1] * (layers - 2)), "coarse_guidance": 0.0,
+                "fine_guidance": 2.5}  # fmt: skip
+    return rows(pipeline.sampling(**{**official, **schedule(quality, layers)}), prompt, target)
 
 
 def test_costs_fall(builtin_pipeline):
@@ -31,7 +32,7 @@ def test_forwards_without_a_prompt_have_no_guidance(builtin_pipeline):
 
 
 def test_guided_layers(builtin_pipeline):
-    options = builtin_pipeline.sampling(guided_layers=1)
+    options = builtin_pipeline.sampling(fine_guidance=2.5, guided_layers=1)
     assert [options.guidance_of(layer) for layer in (1, 2)] == [2.5, 0.0]
 
 

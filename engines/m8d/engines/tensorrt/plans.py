@@ -62,7 +62,17 @@ def build_plans(
     options: BuilderOptions,
     report: Callable[[PlanReport], None] = lambda line: None,
 ) -> Path:
-    """Builds every stage's plan; the folder appears when all are there. Returns it, at once if it exists already."""
+    """Builds every stage's plan; the folder appears when all are there. Returns it, at once if it exists already.
+
+    Raises:
+        BundleError: a stage has integer weights, which TensorRT takes in quantised layers only, or cannot be built.
+    """
+    integer = sorted({spec.precision for spec in bundle.manifest.stages.values() if spec.precision.startswith("int8")})
+    if integer:
+        raise BundleError(
+            f"{bundle.folder} cannot become plans: received graphs in {' and '.join(integer)}, expected fp32, fp16, "
+            f"bf16 or fp16-storage. Build the bundle with another --precision."
+        )
     folder = plan_folder(bundle, target, limits, options)
     if folder.is_dir():
         return folder
