@@ -8,7 +8,7 @@ import torch
 from m8d.engines.bundle import Bundle
 from m8d.engines.errors import BundleError
 from m8d.export import build as build_module
-from m8d.export.build import BuildOptions, build, sampling_defaults, verify
+from m8d.export.build import BuildOptions, build, sampling_defaults, speaking_defaults, verify
 from m8d.export.graph import export_graph
 from m8d.export.parity import check_stage
 from m8d.export.precision import PRECISIONS
@@ -121,5 +121,9 @@ def test_a_checkpoint_may_say_how_it_is_best_sampled(odd_checkpoint, tmp_path):
     config.write(tmp_path)
     read = sampling_defaults(ModelConfig.from_checkpoint(tmp_path))
     assert read == replace(sampling_defaults(odd_checkpoint.config), temperature=0.7, fine_steps=(4, 2, 1))
+    config = replace(config, speaking={"steps": 9, "s2a_fine_steps": [3, 2, 1]})
+    config.write(tmp_path)
+    spoken = speaking_defaults(ModelConfig.from_checkpoint(tmp_path))
+    assert spoken == replace(speaking_defaults(odd_checkpoint.config), steps=9, s2a_fine_steps=(3, 2, 1))
     with pytest.raises(CheckpointError, match=r"config\.json, sampling: .*'heat'.* Expected an object"):
         sampling_defaults(replace(config, sampling={"heat": 1}))

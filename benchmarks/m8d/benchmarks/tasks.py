@@ -9,7 +9,6 @@ from m8d.benchmarks import speech
 from m8d.runtime import Pipeline
 from m8d.runtime.decoder import Decoding
 from m8d.runtime.quality import schedule
-from m8d.runtime.speaker import SpeakingOptions
 
 TEXT = "The birch canoe slid on the smooth planks."
 
@@ -38,5 +37,5 @@ class Tasks:
 
     def speak(self) -> None:
         voice = speech.reference(self.prompt)
-        options = SpeakingOptions(duration=self.seconds)
+        options = self.pipeline.speaking(duration=self.seconds)
         self.pipeline.speak(TEXT, (voice.samples, voice.sample_rate), speech.REFERENCE_TEXT, options)

@@ -98,12 +98,28 @@ class SamplingDefaults:
 
 
 @dataclass(frozen=True)
+class SpeakingDefaults:
+    """Text to speech where the caller says nothing: sampling of T2S, and what then changes in that of S2A."""
+
+    steps: int
+    guidance: float
+    rescale: float
+    temperature: float
+    top_k_ratio: float
+    s2a_coarse_steps: int
+    s2a_fine_steps: tuple[int, ...]
+    s2a_coarse_guidance: float
+    s2a_fine_guidance: float
+
+
+@dataclass(frozen=True)
 class Manifest:
     name: str
     created_by: str
     provenance: dict[str, str]
     model: ModelInfo
     sampling: SamplingDefaults
+    speaking: SpeakingDefaults
     stages: dict[str, StageSpec]
     files: dict[str, FileRecord]
     notice: str = ""  # one line that a runtime prints when it uses the bundle
@@ -135,6 +151,7 @@ class Manifest:
             notice=parse.value(values, "notice", str),
             model=parse.record(parse.value(values, "model", dict), ModelInfo, "model"),
             sampling=parse.record(parse.value(values, "sampling", dict), SamplingDefaults, "sampling"),
+            speaking=parse.record(parse.value(values, "speaking", dict), SpeakingDefaults, "speaking"),
             stages={k: parse.stage(v, k) for k, v in parse.value(values, "stages", dict).items()},
             files={k: parse.record(v, FileRecord, f"files.{k}") for k, v in parse.value(values, "files", dict).items()},
         )

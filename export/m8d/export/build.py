@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -20,6 +21,7 @@ from m8d.engines.bundle import (
     Manifest,
     ModelInfo,
     SamplingDefaults,
+    SpeakingDefaults,
     StageSpec,
     TensorSpec,
     sha256,
@@ -36,6 +38,7 @@ from m8d.models.config import ModelConfig
 from m8d.models.errors import CheckpointError
 from m8d.models.front_end import MIN_SAMPLES, SAMPLE_RATE
 
+Defaults = TypeVar("Defaults", SamplingDefaults, SpeakingDefaults)
 MAX_POSITIONS = 4096  # the longest sequence that S2A and T2S were trained on
 INTEGER_TENSORS = (
     *("lengths", "frames", "attention_mask", "semantic_codes", "semantic_codes_euclidean", "acoustic_codes"),
@@ -76,7 +79,7 @@ def build(
     if output.exists():
         raise BundleError(f"{output} exists already. Remove it or name another --output.")
     stages = all_stages(options.with_t2s)
-    sampling = sampling_defaults(checkpoint.config)
+    sampling, speaking = sampling_defaults(checkpoint.config), speaking_defaults(checkpoint.config)
     phones = None
     if options.with_t2s and options.vocabulary:
         phones = read_vocabulary(options.vocabulary, checkpoint.config.t2s.num_phones)
@@ -114,6 +117,7 @@ def build(
             notice=options.notice,
             model=_model_info(checkpoint.config),
             sampling=sampling,
+            speaking=speaking,
             stages=specs,
             files={
                 path.name: FileRecord(sha256(path), path.stat().st_size)
@@ -179,9 +183,28 @@ def sampling_defaults(config: ModelConfig) -> SamplingDefaults:
         prompt_seconds=2.0,
         latent_metric="cosine",
     )
+    return _with_own(defaults, config.sampling, "sampling")
+
+
+def speaking_defaults(config: ModelConfig) -> SpeakingDefaults:
+    """Those of MaskGCT, but for what config.json says."""
+    defaults = SpeakingDefaults(
+        steps=25,
+        guidance=2.5,
+        rescale=0.75,
+        temperature=0.9,
+        top_k_ratio=0.02,
+        s2a_coarse_steps=25,
+        s2a_fine_steps=(10, *[1] * (config.acoustic_decoder.num_quantizers - 2)),
+        s2a_coarse_guidance=2.5,
+        s2a_fine_guidance=2.5,
+    )
+    return _with_own(defaults, config.speaking, "speaking")
+
+
+def _with_own(defaults: Defaults, own: dict[str, Any], section: str) -> Defaults:
     try:
-        own = replace(defaults, **config.sampling)
-        return replace(own, fine_steps=tuple(own.fine_steps))
-    except TypeError as error:
-        names = ", ".join(f.name for f in fields(SamplingDefaults))
-        raise CheckpointError(f"config.json, sampling: {error}. Expected an object with any of {names}.") from error
+        return replace(defaults, **{k: tuple(v) if isinstance(v, list) else v for k, v in own.items()})
+    except (AttributeError, TypeError) as error:
+        names = ", ".join(f.name for f in fields(defaults))
+        raise CheckpointError(f"config.json, {section}: {error}. Expected an object with any of {names}.") from error

@@ -81,7 +81,11 @@ class T2SConfig:
 
 @dataclass(frozen=True)
 class ModelConfig:
-    """All stages of one checkpoint; `sampling` has what suits its weights better than the reference's defaults."""
+    """All stages of one checkpoint.
+
+    `sampling` and `speaking` have what suits its weights better than the reference's defaults, see
+    `m8d.engines.bundle.SamplingDefaults` and `SpeakingDefaults`.
+    """
 
     semantic_layer: int = 17
     w2v_bert: W2VBertConfig = field(default_factory=W2VBertConfig)
@@ -92,6 +96,7 @@ class ModelConfig:
     s2a_full: S2AConfig = field(default_factory=lambda: S2AConfig(num_quantizer=12))
     t2s: T2SConfig = field(default_factory=T2SConfig)
     sampling: dict[str, Any] = field(default_factory=dict)
+    speaking: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         decoder, encoder = self.acoustic_decoder, self.acoustic_encoder
@@ -135,6 +140,7 @@ class ModelConfig:
             s2a_full=_pick(S2AConfig, {"num_quantizer": 12, **s2a.get("s2a_full", {})}),
             t2s=_pick(T2SConfig, model.get("t2s_model", {})),
             sampling=ours.get("sampling", {}),
+            speaking=ours.get("speaking", {}),
         )
 
     def write(self, folder: Path) -> None:
@@ -156,8 +162,7 @@ class ModelConfig:
                 },
             },
         }
-        if self.sampling:
-            ours["sampling"] = self.sampling
+        ours |= {name: own for name in ("sampling", "speaking") if (own := getattr(self, name))}
         (folder / "config.json").write_text(json.dumps(ours, indent=2) + "\n")
         (bert / "config.json").write_text(json.dumps(dataclasses.asdict(self.w2v_bert), indent=2) + "\n")
 

@@ -79,18 +79,21 @@ class Pipeline:
         return SamplingOptions.of(self.bundle.manifest, **changes)
 
     def speech_sampling(self, **changes: object) -> SamplingOptions:
-        """The options of MaskGCT's own text to speech, with `changes`: all of the voice is the prompt."""
-        defaults = self.sampling()
-        model = self.bundle.manifest.model
+        """S2A's options in the bundle's text to speech, with `changes`: all of the voice is the prompt."""
+        model, defaults = self.bundle.manifest.model, self.bundle.manifest.speaking
         own = {
-            "coarse_steps": 25,
-            "fine_steps": (10, *defaults.fine_steps[1:]),
-            "coarse_guidance": 2.5,
-            "fine_guidance": 2.5,
+            "coarse_steps": defaults.s2a_coarse_steps,
+            "fine_steps": defaults.s2a_fine_steps,
+            "coarse_guidance": defaults.s2a_coarse_guidance,
+            "fine_guidance": defaults.s2a_fine_guidance,
             "prompt_seconds": model.max_positions / model.frame_rate,
             "prompt_within_target": False,
         }
         return self.sampling(**{**own, **{name: value for name, value in changes.items() if value is not None}})
+
+    def speaking(self, **changes: Any) -> SpeakingOptions:
+        """The bundle's speaking options with `changes`; see `SpeakingOptions`."""
+        return SpeakingOptions.of(self.bundle.manifest, **changes)
 
     @cached_property
     def speaker(self) -> Speaker:
@@ -114,14 +117,14 @@ class Pipeline:
             text: any length; longer text is spoken in pieces of up to 10 s.
             reference: (samples, sample rate) of a few seconds.
             prompt_text: what the reference says. A wrong text gives a wrong pace and wrong sounds.
-            options: language, duration, speed and T2S sampling.
+            options: language, duration, speed and T2S sampling; see `speaking`.
             sampling: of S2A; see `speech_sampling`.
 
         Raises:
             BundleError: the bundle cannot speak.
             InputError: a text, language or option is not usable.
         """
-        options = options or SpeakingOptions()
+        options = options or self.speaking()
         prompt = self.prompt(as_audio(*reference, what="reference"), prompt_text, options)
         script = self.speaker.script(text, prompt, options)
         return self.speaker.speak(script, prompt, options, sampling or self.speech_sampling(), progress)

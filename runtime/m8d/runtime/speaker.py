@@ -6,9 +6,11 @@ V phones, P prompt frames, T target frames (50 Hz), K semantic codes, H width.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
+from m8d.engines.bundle import Manifest
 from m8d.engines.errors import InputError, check_options
 from m8d.runtime.audio import Audio
 from m8d.runtime.decoder import Decoder, Voice, masked_model
@@ -34,7 +36,7 @@ FADE_SECONDS = 0.01  # at the ends of a piece, so that joins do not click
 
 @dataclass(frozen=True)
 class SpeakingOptions:
-    """What is spoken and how; the sampling defaults are those of MaskGCT.
+    """What is spoken and how. Sampling is MaskGCT's by default; `SpeakingOptions.of(manifest)` has the bundle's.
 
     Attributes:
         language: of the text: `en`, `de`, `fr` or `ko`.
@@ -73,6 +75,13 @@ class SpeakingOptions:
             ("speed", self.speed, self.duration is None or self.speed == 1, "no speed where there is a duration"),
         )
         check_options("Speaking option", rules)
+
+    @classmethod
+    def of(cls, manifest: Manifest, **changes: Any) -> SpeakingOptions:
+        """The bundle's defaults with `changes`; those that are None change nothing."""
+        own = manifest.speaking
+        sampling = {name: getattr(own, name) for name in ("steps", "guidance", "rescale", "temperature", "top_k_ratio")}
+        return cls(**sampling | {name: value for name, value in changes.items() if value is not None})
 
 
 @dataclass(frozen=True)

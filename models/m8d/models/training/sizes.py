@@ -36,4 +36,6 @@ SMALL = ModelConfig(
     # A small model is surer of its likeliest codes than of the rest: guidance and heat cost words (docs/training.md).
     sampling={"coarse_steps": 16, "fine_steps": [6, 1, 1], "fine_guidance": 0.0, "temperature": 0.2,
               "top_k_ratio": 0.01},
+    speaking={"steps": 25, "guidance": 0.0, "temperature": 0.3, "s2a_coarse_steps": 16, "s2a_fine_steps": [6, 1, 1],
+              "s2a_coarse_guidance": 0.0, "s2a_fine_guidance": 0.0},
 )  # fmt: skip

@@ -53,8 +53,8 @@ class SpeakingFlags:
     duration: Annotated[float | None, typer.Option(help="Seconds of the whole. Default: the reference's pace.")] = None
     speed: Annotated[float, typer.Option(help="2 is twice as fast as the reference.")] = 1.0
     pause: Annotated[float, typer.Option(help="Seconds of silence between pieces of longer text.")] = 0.15
-    t2s_steps: Annotated[int, typer.Option(help="Steps of T2S decoding.")] = 25
-    t2s_guidance: Annotated[float, typer.Option(help="Guidance of T2S; 0 is none.")] = 2.5
+    t2s_steps: Annotated[int | None, typer.Option(help="Steps of T2S decoding. Default: the bundle's.")] = None
+    t2s_guidance: Annotated[float | None, typer.Option(help="Guidance of T2S; 0 is none.")] = None
 
 
 @command
@@ -70,10 +70,13 @@ def tts(
     words.check()
     from m8d.runtime.audio import load_audio, save_audio
     from m8d.runtime.commands.job import Job
-    from m8d.runtime.speaker import SpeakingOptions, total_steps
+    from m8d.runtime.speaker import total_steps
     from m8d.runtime.text.transcription import transcribe
 
-    options = SpeakingOptions(
+    text, voice = words.read(), load_audio(reference)
+    job = Job(run, output)
+    pipeline, speaker = job.pipeline, job.pipeline.speaker
+    options = pipeline.speaking(
         language=speaking.language,
         prompt_language=speaking.prompt_language,
         duration=speaking.duration,
@@ -82,9 +85,6 @@ def tts(
         steps=speaking.t2s_steps,
         guidance=speaking.t2s_guidance,
     )
-    text, voice = words.read(), load_audio(reference)
-    job = Job(run, output)
-    pipeline, speaker = job.pipeline, job.pipeline.speaker
     decoding = sampling.options(pipeline, pipeline.speech_sampling)
     speaker.phone_ids(text, options.language)  # refuses what cannot be said before the work begins
     prompt_text = words.prompt_text
