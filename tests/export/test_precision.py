@@ -45,6 +45,6 @@ def test_stages_without_weights_stay_exact():
 
 def test_one_scale_per_channel():
     weight = np.array([[1.0, 100.0], [-2.0, 50.0]], np.float32)
-    quantized, scale = quantized_weight(weight, axis=1)
+    quantized, scale = quantized_weight(weight, axes=(1,))
     np.testing.assert_array_equal(np.abs(quantized).max(0), [127, 127])
     np.testing.assert_allclose(quantized * scale, weight, atol=0.5)

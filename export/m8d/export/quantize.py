@@ -21,6 +21,9 @@ INT8_MAX = 127
 # Weights of integer products keep seven bits: without VNNI a processor adds pairs of products in 16 bits, which eight
 # bits overflow (errors of 37% instead of 3% in a stage).
 PRODUCT_MAX = 63
+# So many rows of a product's stored weight share a scale, if they divide its rows: few activations are far larger than
+# the rest, and rows that they meet should not suffer from others' size.
+GROUPS = range(64, 15, -1)
 MIN_ELEMENTS = 1024  # smaller weights are biases and scales: nothing to gain, and most sensitive
 # The axis whose every index has a scale of its own: the output channel of a product, the row of a table.
 SCALED_AXES: dict[str, Callable[[onnx.NodeProto, int], int]] = {
@@ -39,7 +42,7 @@ def store_fp16(model: onnx.ModelProto, weights: Weights) -> None:
 
 
 def store_int8(model: onnx.ModelProto, weights: Weights) -> None:
-    """Quarters the weights' bytes, one scale per output channel; arithmetic stays float32."""
+    """Quarters the weights' bytes, one scale per output channel and group of rows; arithmetic stays float32."""
     graph = model.graph
     _gather_weights(graph, weights)
     uses = consumers(graph)
@@ -48,10 +51,19 @@ def store_int8(model: onnx.ModelProto, weights: Weights) -> None:
         if axis is None:
             _store_half(graph, weights, name)
             continue
-        quantized, scale = quantized_weight(weights.pop(name), axis)
+        weight = weights.pop(name)
+        whole = name
+        if weight.ndim == 2 and axis == 1:
+            whole = f"{name}_groups"
+            shape = np.array(weight.shape, np.int64)
+            graph.initializer.append(numpy_helper.from_array(shape, f"{name}_shape"))
+            graph.node.insert(0, helper.make_node("Reshape", [whole, f"{name}_shape"], [name]))
+            group = next((size for size in GROUPS if len(weight) % size == 0), len(weight))
+            weight = weight.reshape(-1, group, weight.shape[1])
+        quantized, scale = quantized_weight(weight, (0, 2) if whole != name else (axis,))
         weights[f"{name}_int8"] = quantized
         graph.initializer.append(numpy_helper.from_array(scale, f"{name}_scale"))
-        graph.node.insert(0, helper.make_node("Mul", [f"{name}_float", f"{name}_scale"], [name]))
+        graph.node.insert(0, helper.make_node("Mul", [f"{name}_float", f"{name}_scale"], [whole]))
         graph.node.insert(0, helper.make_node("Cast", [f"{name}_int8"], [f"{name}_float"], to=TensorProto.FLOAT))
 
 
@@ -70,7 +82,7 @@ def quantize_dynamic(model: onnx.ModelProto, weights: Weights) -> None:
         if weight.ndim == 2 and all(node.op_type == "MatMul" and node.input[1] == name for node in uses.get(name, []))
     }
     for name in products:
-        quantized, scale = quantized_weight(weights.pop(name), 1, PRODUCT_MAX)
+        quantized, scale = quantized_weight(weights.pop(name), (1,), PRODUCT_MAX)
         weights[f"{name}_int8"] = quantized
         graph.initializer.append(numpy_helper.from_array(scale[0], f"{name}_scale"))
         graph.initializer.append(numpy_helper.from_array(np.zeros(scale.size, np.int8), f"{name}_zero"))
@@ -97,9 +109,11 @@ def quantize_dynamic(model: onnx.ModelProto, weights: Weights) -> None:
     weights.update(done)
 
 
-def quantized_weight(weight: np.ndarray, axis: int, largest: int = INT8_MAX) -> tuple[np.ndarray, np.ndarray]:
-    """int8 weight within ±`largest`, float32 scale of size 1 on all axes but `axis`; their product is the weight."""
-    others = tuple(i for i in range(weight.ndim) if i != axis)
+def quantized_weight(
+    weight: np.ndarray, axes: tuple[int, ...], largest: int = INT8_MAX
+) -> tuple[np.ndarray, np.ndarray]:
+    """int8 weight within ±`largest`, float32 scale of size 1 on all axes but `axes`; their product is the weight."""
+    others = tuple(i for i in range(weight.ndim) if i not in axes)
     scale = np.maximum(np.abs(weight).max(axis=others, keepdims=True), 1e-12) / np.float32(largest)
     return np.rint(weight / scale).astype(np.int8), scale.astype(np.float32)
 
