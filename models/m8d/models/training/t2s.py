@@ -8,6 +8,7 @@ N phones, P prompt frames, T target frames, S = N + P + T rows, K codes.
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -29,6 +30,7 @@ from m8d.models.training.tokens import Tokens
 BATCH = 6
 PROMPT_SHARE = (0.2, 0.5)  # of an utterance
 NO_PROMPT = 0.15
+OTHER_PROMPT = 0.7  # of the prompts are another utterance, as when speaking; the others are an utterance's beginning
 ALIGNMENT_WEIGHT = 0.2
 
 
@@ -69,9 +71,7 @@ class WatchedAttention:
 
 
 class T2STrainer(Trainer):
-    """Each utterance is its own prompt up to a random place, as in the paper.
-
-    Phone ids are those of `phones.vocabulary`. Embeddings and targets begin from the semantic codebook `(K, D)`, as
+    """Phone ids are those of `phones.vocabulary`. Embeddings and targets begin from the semantic codebook `(K, D)`, as
     those of S2A do from theirs.
     """
 
@@ -98,17 +98,31 @@ class T2STrainer(Trainer):
         return loss + ALIGNMENT_WEIGHT * alignment, {"accuracy": right, "alignment": float(alignment.detach())}
 
     def item(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator) -> Item:
-        """A dropped prompt drops its phones and everything before it."""
-        phones = [(PHONE_ID[name], end) for name, end in recordings.utterances[index].phones]
-        codes = tokens.semantic[index]
-        prompt, start = int(len(codes) * chance.uniform(*PROMPT_SHARE)), 0
+        """An utterance behind a prompt of its speaker; a dropped prompt drops its phones and everything before it."""
+        prompt = int(len(tokens.semantic[index]) * chance.uniform(*PROMPT_SHARE))
         if chance.random() < NO_PROMPT:
-            phones = [(phone, end) for phone, end in phones if end > prompt / FRAME_RATE]
-            codes, prompt, start = codes[prompt:], 0, prompt
-        read = as_read(phones, chance)
+            return self.utterance(recordings, tokens, index, chance, start=prompt)
+        item = dataclasses.replace(self.utterance(recordings, tokens, index, chance), prompt=prompt)
+        others = [i for i in recordings.by_speaker[recordings.speaker_ids[index]] if i != index]
+        if not others or chance.random() > OTHER_PROMPT:
+            return item
+        before = self.utterance(recordings, tokens, int(chance.choice(others)), chance)
+        return Item(
+            torch.cat([before.phones, item.phones]),
+            torch.cat([before.codes, item.codes]),
+            torch.cat([before.spoken, item.spoken + len(before.phones)]),
+            len(before.codes),
+        )
+
+    def utterance(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator, start: int = 0,
+                  ) -> Item:  # fmt: skip
+        """What is said from frame `start` on, without a prompt."""
+        codes = tokens.semantic[index][start:]
+        phones = [(PHONE_ID[name], end) for name, end in recordings.utterances[index].phones]
+        read = as_read([(phone, end) for phone, end in phones if end > start / FRAME_RATE], chance)
         times = (start + np.arange(len(codes))) / FRAME_RATE + SEMANTIC_CENTRE
         spoken = np.searchsorted([end for _, end in read], times, side="right").clip(max=len(read) - 1)
-        return Item(torch.tensor([phone for phone, _ in read]), codes, torch.from_numpy(spoken), prompt)
+        return Item(torch.tensor([phone for phone, _ in read]), codes, torch.from_numpy(spoken), 0)
 
     def items_loss(self, model: T2S, items: list[Item], chance: np.random.Generator, targets: Tensor | None = None,
                    ) -> tuple[Tensor, Tensor, float]:  # fmt: skip
