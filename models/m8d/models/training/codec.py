@@ -5,7 +5,8 @@
 2. At `quantise_at` every residual quantizer starts from the main directions of what the ones before it leave, with
    k-means codes in them; then encoder, quantizers and decoder train as one, with a straight-through gradient.
 3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are. The
-   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs.
+   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs, and learns
+   to speak from codes that S2A predicts (see `predicted`).
 
 B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz), Q quantizers, K codes.
 """
@@ -24,7 +25,7 @@ from m8d.models.config import ModelConfig
 from m8d.models.layers import WeightNormConv1d
 from m8d.models.quantizer import FactorizedVectorQuantize, ResidualVQ
 from m8d.models.training.corpus import SAMPLE_RATE
-from m8d.models.training.data import HOP, Recordings
+from m8d.models.training.data import HOP, PredictedCodes, Recordings
 from m8d.models.training.kmeans import kmeans
 from m8d.models.training.loop import Trainer
 from m8d.models.training.semantics import Listener
@@ -179,9 +180,10 @@ class CodecTrainer(Trainer):
     name = "codec"
 
     def __init__(self, config: ModelConfig, train: Recordings, held_out: dict[str, Recordings], listener: Listener,
-                 quantise_at: int = 2500, freeze_at: int | None = None, batch: int = BATCH) -> None:  # fmt: skip
+                 quantise_at: int = 2500, freeze_at: int | None = None, predicted: PredictedCodes | None = None,
+                 batch: int = BATCH) -> None:  # fmt: skip
         self.train, self.held_out, self.batch = train, held_out, batch
-        self.listener = listener
+        self.listener, self.predicted = listener, predicted
         self.quantise_at, self.freeze_at = quantise_at, freeze_at
         self.quantizers = config.acoustic_decoder.num_quantizers
         target = MelTarget()
@@ -216,23 +218,32 @@ class CodecTrainer(Trainer):
             spectral = spectral_loss(decoder.decode(mels, frames), pcm)
             parts = {"spectral": float(spectral.detach()), "regression": float(regression.detach())}
             return spectral + regression, parts
-        frozen = self.freeze_at is not None and step >= self.freeze_at
-        every = frozen or chance.random() < 0.7
-        layers = self.quantizers if every else int(chance.integers(1, self.quantizers + 1))
-        with torch.set_grad_enabled(not frozen):
-            encoded = encode(encoder, pcm)
-            embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
-            regression = (encoded - mels).abs().mean()
-        decoded = decoder.decode(embedding, frames)
-        spectral = spectral_loss(decoded, pcm)
+        if self.freeze_at is not None and step >= self.freeze_at:
+            return self.decoder_loss(pcm, chance)
+        layers = self.quantizers if chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
+        encoded = encode(encoder, pcm)
+        embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
+        regression = (encoded - mels).abs().mean()
+        spectral = spectral_loss(decoder.decode(embedding, frames), pcm)
         quantisation = (embedding.detach() - encoded.detach()).abs().mean()
         figures = {"spectral": float(spectral.detach()), "regression": float(regression.detach()),
                    "commitment": float(commitment.detach()),
                    "quantisation": float(quantisation), "codes": len(codes[..., 0].unique())}  # fmt: skip
-        if frozen:
-            heard = (self.listener(decoded) - self.listener(pcm)).abs().mean()
-            return spectral + heard, figures | {"heard": float(heard.detach())}
         return spectral + 0.3 * regression + 0.3 * commitment, figures
+
+    def decoder_loss(self, pcm: Tensor, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
+        """Of the decoder alone, on codes that stay as they are; half of the batch S2A's own where there are any."""
+        decoder = self.modules["decoder"]
+        with torch.no_grad():
+            codes = decoder.quantizer.encode(encode(self.modules["encoder"], pcm))
+            if self.predicted:
+                half = self.batch // 2
+                pcm[:half], codes[:half] = self.predicted.draw(chance, half, CROP)
+            embedding = decoder.quantizer.embed(codes)
+        decoded = decoder.decode(embedding, torch.full((len(pcm),), CROP))
+        spectral = spectral_loss(decoded, pcm)
+        heard = (self.listener(decoded) - self.listener(pcm)).abs().mean()
+        return spectral + heard, {"spectral": float(spectral.detach()), "heard": float(heard.detach())}
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}
