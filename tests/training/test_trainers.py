@@ -98,30 +98,6 @@ def test_frozen_codes_are_those_of_the_averaged_encoder(trained, tmp_path):
     assert any(not torch.equal(states[1]["modules"][key], states[2]["modules"][key]) for key in moved)
 
 
-def test_the_decoder_learns_from_codes_that_s2a_predicts(trained, tmp_path):
-    for part in trained.work.iterdir():
-        (tmp_path / part.name).symlink_to(part)
-    recipe = dataclasses.replace(trained, work=tmp_path, freeze_codec=0)
-    recipe.predict_codes(6)
-    written = {path: np.load(path) for path in (tmp_path / "predicted").iterdir()}
-    recordings, tokens = recipe.tokens("train")
-    lengths = {u.id: codes.shape for u, codes in zip(recordings.utterances, tokens.acoustic, strict=True)}
-    assert written
-    assert all(codes.shape == lengths[path.stem] and codes.max() < 24 for path, codes in written.items())
-    times = {path: path.stat().st_mtime_ns for path in written}
-    recipe.predict_codes(6)  # again: what is there stays
-    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "predicted").iterdir()} == times
-
-    trainer = recipe._codec()
-    pcm, codes = trainer.predicted.draw(np.random.default_rng(0), 3, 20)
-    assert (pcm.shape, codes.shape) == ((3, 20 * 480), (3, 20, 2))
-    index = next(i for i, own in trainer.predicted.codes.items() if (own[:, None] == codes[0, 0].numpy()).all(-1).any())
-    assert recordings.utterances[index].id in {path.stem for path in written}
-    loss, figures = trainer.loss(9, np.random.default_rng(0))
-    assert torch.isfinite(loss)
-    assert figures.keys() == {"spectral", "heard"}
-
-
 def test_package_is_a_valid_checkpoint(trained, tmp_path):
     assert trained.package(tmp_path / "checkpoint") == []
     checkpoint = Checkpoint(tmp_path / "checkpoint")

@@ -95,21 +95,6 @@ def s2a(
 
 
 @app.command()
-def predict(
-    work: Work = DEFAULT_WORK,
-    count: Annotated[int, typer.Option(help="Training utterances.")] = 1500,
-    threads: Threads = 1,
-) -> None:
-    """Predict acoustic codes with S2A as it is; `codec` then trains its decoder on them, too."""
-    import torch
-
-    from m8d.models.training.recipe import Recipe
-
-    torch.set_num_threads(threads)
-    Recipe(work).predict_codes(count)
-
-
-@app.command()
 def t2s(
     work: Work = DEFAULT_WORK,
     minutes: Minutes = MINUTES["t2s"],

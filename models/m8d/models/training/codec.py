@@ -5,8 +5,7 @@
 2. At `quantise_at` every residual quantizer starts from the main directions of what the ones before it leave, with
    k-means codes in them; then encoder, quantizers and decoder train as one, with a straight-through gradient.
 3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are. The
-   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs, and learns
-   to speak from codes that S2A predicts (see `predicted`).
+   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs.
 
 B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz), Q quantizers, K codes.
 """
@@ -25,7 +24,7 @@ from m8d.models.config import ModelConfig
 from m8d.models.layers import WeightNormConv1d
 from m8d.models.quantizer import FactorizedVectorQuantize, ResidualVQ
 from m8d.models.training.corpus import SAMPLE_RATE
-from m8d.models.training.data import HOP, PredictedCodes, Recordings
+from m8d.models.training.data import HOP, Recordings
 from m8d.models.training.kmeans import kmeans
 from m8d.models.training.loop import Trainer
 from m8d.models.training.semantics import Listener
@@ -180,10 +179,9 @@ class CodecTrainer(Trainer):
     name = "codec"
 
     def __init__(self, config: ModelConfig, train: Recordings, held_out: dict[str, Recordings], listener: Listener,
-                 quantise_at: int = 2500, freeze_at: int | None = None, predicted: PredictedCodes | None = None,
-                 batch: int = BATCH) -> None:  # fmt: skip
+                 quantise_at: int = 2500, freeze_at: int | None = None, batch: int = BATCH) -> None:  # fmt: skip
         self.train, self.held_out, self.batch = train, held_out, batch
-        self.listener, self.predicted = listener, predicted
+        self.listener = listener
         self.quantise_at, self.freeze_at = quantise_at, freeze_at
         self.quantizers = config.acoustic_decoder.num_quantizers
         target = MelTarget()
@@ -232,13 +230,10 @@ class CodecTrainer(Trainer):
         return spectral + 0.3 * regression + 0.3 * commitment, figures
 
     def decoder_loss(self, pcm: Tensor, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Of the decoder alone, on codes that stay as they are; half of the batch S2A's own where there are any."""
+        """Of the decoder alone, on codes that stay as they are."""
         decoder = self.modules["decoder"]
         with torch.no_grad():
             codes = decoder.quantizer.encode(encode(self.modules["encoder"], pcm))
-            if self.predicted:
-                half = self.batch // 2
-                pcm[:half], codes[:half] = self.predicted.draw(chance, half, CROP)
             embedding = decoder.quantizer.embed(codes)
         decoded = decoder.decode(embedding, torch.full((len(pcm),), CROP))
         spectral = spectral_loss(decoded, pcm)

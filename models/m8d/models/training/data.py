@@ -1,6 +1,6 @@
 """The corpus in memory: PCM, frame-wise phone labels, speakers.
 
-N samples at 24 kHz, T frames (50 Hz), Q quantizers.
+N samples at 24 kHz, T frames (50 Hz).
 """
 
 from __future__ import annotations
@@ -12,8 +12,6 @@ from pathlib import Path
 import numpy as np
 import soundfile
 import soxr
-import torch
-from torch import Tensor
 
 from m8d.models import front_end
 from m8d.models.training.corpus import SAMPLE_RATE, Utterance, read_index
@@ -78,26 +76,6 @@ class Recordings:
         start = int(chance.integers(max(self.frames(index) - frames, 0) + 1)) * HOP
         pcm = self.pcm[index][start : start + frames * HOP].astype(np.float32) / 2**15
         return np.pad(pcm, (0, frames * HOP - len(pcm)))
-
-
-class PredictedCodes:
-    """Crops of recordings with the acoustic codes that S2A predicts for them, see `predicted`."""
-
-    def __init__(self, recordings: Recordings, folder: Path) -> None:
-        self.recordings = recordings
-        ids = [utterance.id for utterance in recordings.utterances]
-        paths = {index: folder / f"{name}.npy" for index, name in enumerate(ids)}
-        self.codes = {index: np.load(path).astype(np.int64) for index, path in paths.items() if path.exists()}
-
-    def draw(self, chance: np.random.Generator, count: int, frames: int) -> tuple[Tensor, Tensor]:
-        """PCM `(count, N)` and codes `(count, frames, Q)`."""
-        sounds, codes = [], []
-        indices = [index for index, own in self.codes.items() if len(own) >= frames]
-        for index in chance.choice(indices, count):
-            start = int(chance.integers(len(self.codes[index]) - frames + 1))
-            sounds.append(self.recordings.audio(index)[start * HOP : (start + frames) * HOP])
-            codes.append(self.codes[index][start : start + frames])
-        return torch.from_numpy(np.stack(sounds)), torch.from_numpy(np.stack(codes))
 
 
 def frame_labels(phones: tuple[tuple[str, float], ...], frames: int) -> np.ndarray:

@@ -4,7 +4,6 @@
 WORK/corpus/                       speech, see `corpus`
 WORK/{features,latents,codec,s2a_1layer,s2a_full,t2s}/{checkpoint.pt,log.jsonl}
 WORK/tokens/                       codes of the corpus
-WORK/predicted/                    S2A's codes of a part of it
 ```
 """
 
@@ -23,13 +22,11 @@ from m8d.models.acoustic_codec import CodecDecoder
 from m8d.models.checkpoint import STAGES, STATS_FILE
 from m8d.models.config import ModelConfig
 from m8d.models.errors import CheckpointError
-from m8d.models.masked import S2A
 from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import CodecTrainer
-from m8d.models.training.data import PredictedCodes, Recordings
+from m8d.models.training.data import Recordings
 from m8d.models.training.loop import Loop, LoopOptions, Trainer
 from m8d.models.training.phones import vocabulary
-from m8d.models.training.predicted import predict_codes
 from m8d.models.training.probe import UTTERANCES, speaker_probe
 from m8d.models.training.s2a import Codebooks, S2ATrainer
 from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, Listener, PhoneBatches, feature_statistics
@@ -40,7 +37,6 @@ from m8d.models.w2v_bert import W2VBert
 
 MIN_SECONDS = 2.5  # of training recordings
 VOCABULARY = "vocabulary.json"  # for `m8d-export build --vocabulary`
-PREDICTED = "predicted"
 HELD_OUT = ("seen", "unseen")
 STEPS = ("features", "latents", "codec", "s2a_1layer", "s2a_full", "t2s")
 
@@ -86,9 +82,8 @@ class Recipe:
 
     def _codec(self) -> Trainer:
         listener = Listener(self.w2v_bert(), self.statistics())
-        train, folder = self.recordings("train"), self.work / PREDICTED
-        return CodecTrainer(self.config, train, self.held_out(), listener, self.unquantised_codec, self.freeze_codec,
-                            PredictedCodes(train, folder) if folder.exists() else None)  # fmt: skip
+        return CodecTrainer(self.config, self.recordings("train"), self.held_out(), listener, self.unquantised_codec,
+                            self.freeze_codec)  # fmt: skip
 
     def _s2a_1layer(self) -> Trainer:
         return S2ATrainer(self.config.s2a_1layer, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
@@ -138,14 +133,6 @@ class Recipe:
         encoders = Encoders(self.w2v_bert(), self.statistics(), self.stage("semantic_codec"),
                             self.stage("acoustic_encoder"), self.stage("acoustic_decoder").quantizer)  # fmt: skip
         return recordings, tokenise(recordings, encoders, self.work / "tokens")
-
-    def predict_codes(self, count: int) -> None:
-        """S2A's codes of `count` training utterances, for the codec's decoder."""
-        coarse, full = self.stage("s2a_1layer"), self.stage("s2a_full")
-        assert isinstance(coarse, S2A)
-        assert isinstance(full, S2A)
-        recordings, tokens = self.tokens("train")
-        predict_codes(recordings, tokens, coarse, full, self.work / PREDICTED, count)
 
     def codebooks(self) -> Codebooks:
         semantic, acoustic = self.stage("semantic_codec"), self.stage("acoustic_decoder")
