@@ -71,6 +71,18 @@ def test_figures_are_those_of_the_report():
     assert f"| peak memory, with `--low-memory` | {torch:.1f} GB | {low:.1f} GB |" in README
 
 
+def test_quality_is_that_of_the_report():
+    result = json.loads((ROOT / "benchmarks" / "results" / "quality-builtin-seen.json").read_text())
+    rows = {row["system"].removeprefix("builtin-small: "): row for row in result["tables"]["Systems"]}
+    for line, system in (("the originals", "originals"), ("their references", "shuffled: the reference itself"),
+                         ("through the codec alone", "codec alone"), ("`convert`", "convert, default"),
+                         ("`convert --quality turbo`", "convert, turbo")):  # fmt: skip
+        row = rows[system]
+        figures = f"{row['WER']:.0%} | {row['closer to reference']:+.2f} | {row['DNSMOS']:.1f}"
+        assert f"| {line} | {figures} |" in README
+    assert f"{result['settings']['clips']} held-out sentences" in README
+
+
 def test_links():
     pages = [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]
     for page in pages:
