@@ -4,8 +4,8 @@
    channels, while the decoder learns to speak from true ones. Neither waits for the other, so both learn fast.
 2. At `quantise_at` every residual quantizer starts from the main directions of what the ones before it leave, with
    k-means codes in them; then encoder, quantizers and decoder train as one, with a straight-through gradient.
-3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are. The
-   decoder is then also judged by what W2V-BERT hears, because codes leave open what a spectrum's mean blurs.
+   They are then also judged by what W2V-BERT hears, because what fits the spectrum best on average is blurred.
+3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are.
 
 B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz), Q quantizers, K codes.
 """
@@ -216,29 +216,22 @@ class CodecTrainer(Trainer):
             spectral = spectral_loss(decoder.decode(mels, frames), pcm)
             parts = {"spectral": float(spectral.detach()), "regression": float(regression.detach())}
             return spectral + regression, parts
-        if self.freeze_at is not None and step >= self.freeze_at:
-            return self.decoder_loss(pcm, chance)
-        layers = self.quantizers if chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
-        encoded = encode(encoder, pcm)
-        embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
-        regression = (encoded - mels).abs().mean()
-        spectral = spectral_loss(decoder.decode(embedding, frames), pcm)
-        quantisation = (embedding.detach() - encoded.detach()).abs().mean()
-        figures = {"spectral": float(spectral.detach()), "regression": float(regression.detach()),
-                   "commitment": float(commitment.detach()),
-                   "quantisation": float(quantisation), "codes": len(codes[..., 0].unique())}  # fmt: skip
-        return spectral + 0.3 * regression + 0.3 * commitment, figures
-
-    def decoder_loss(self, pcm: Tensor, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        """Of the decoder alone, on codes that stay as they are."""
-        decoder = self.modules["decoder"]
-        with torch.no_grad():
-            codes = decoder.quantizer.encode(encode(self.modules["encoder"], pcm))
-            embedding = decoder.quantizer.embed(codes)
-        decoded = decoder.decode(embedding, torch.full((len(pcm),), CROP))
+        frozen = self.freeze_at is not None and step >= self.freeze_at
+        layers = self.quantizers if frozen or chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
+        with torch.set_grad_enabled(not frozen):
+            encoded = encode(encoder, pcm)
+            embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
+        decoded = decoder.decode(embedding, frames)
         spectral = spectral_loss(decoded, pcm)
         heard = (self.listener(decoded) - self.listener(pcm)).abs().mean()
-        return spectral + heard, {"spectral": float(spectral.detach()), "heard": float(heard.detach())}
+        figures = {"spectral": float(spectral.detach()), "heard": float(heard.detach())}
+        if frozen:
+            return spectral + heard, figures
+        regression = (encoded - mels).abs().mean()
+        figures |= {"regression": float(regression.detach()), "commitment": float(commitment.detach()),
+                    "quantisation": float((embedding - encoded).detach().abs().mean()),
+                    "codes": len(codes[..., 0].unique())}  # fmt: skip
+        return spectral + heard + 0.3 * regression + 0.3 * commitment, figures
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}

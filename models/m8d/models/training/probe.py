@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from m8d.models.rep_codec import RepCodec
 from m8d.models.training.data import Recordings
-from m8d.models.training.semantics import MelCache, normal_features, normalise
+from m8d.models.training.semantics import FeatureStatistics, MelCache, normal_features, normalise
 from m8d.models.w2v_bert import W2VBert
 
 SPEAKERS = 5
@@ -46,7 +46,7 @@ def probe_accuracy(learn: tuple[Tensor, Tensor], test: tuple[Tensor, Tensor], cl
 
 
 def speaker_probe(
-    recordings: Recordings, w2v_bert: W2VBert, statistics: dict[str, Tensor], codec: RepCodec,
+    recordings: Recordings, w2v_bert: W2VBert, statistics: FeatureStatistics, codec: RepCodec,
     utterances: tuple[int, int] = UTTERANCES,
 ) -> dict[str, float]:  # fmt: skip
     """Accuracy per frame and per utterance (mean of its frames), on features and on latents; and what chance gives.

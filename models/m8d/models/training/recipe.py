@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import nn
 
 from m8d.models.acoustic_codec import CodecDecoder
 from m8d.models.checkpoint import STAGES, STATS_FILE
@@ -29,9 +29,16 @@ from m8d.models.training.loop import Loop, LoopOptions, Trainer
 from m8d.models.training.phones import vocabulary
 from m8d.models.training.probe import UTTERANCES, speaker_probe
 from m8d.models.training.s2a import Codebooks, S2ATrainer
-from m8d.models.training.semantics import FeatureTrainer, LatentTrainer, Listener, PhoneBatches, feature_statistics
+from m8d.models.training.semantics import (
+    FeatureStatistics,
+    FeatureTrainer,
+    LatentTrainer,
+    Listener,
+    PhoneBatches,
+    feature_statistics,
+)
 from m8d.models.training.sizes import SMALL
-from m8d.models.training.t2s import T2STrainer
+from m8d.models.training.t2s import Spoken, T2STrainer
 from m8d.models.training.tokens import Encoders, Tokens, tokenise
 from m8d.models.w2v_bert import W2VBert
 
@@ -86,17 +93,17 @@ class Recipe:
                             self.freeze_codec)  # fmt: skip
 
     def _s2a_1layer(self) -> Trainer:
-        return S2ATrainer(self.config.s2a_1layer, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
+        return S2ATrainer(self.config.s2a_1layer, self.tokens("train"), self._held_out_tokens(), self.codebooks())
 
     def _s2a_full(self) -> Trainer:
-        return S2ATrainer(self.config.s2a_full, self.tokens("train")[1], self._held_out_tokens(), self.codebooks())
+        return S2ATrainer(self.config.s2a_full, self.tokens("train"), self._held_out_tokens(), self.codebooks())
 
     def _t2s(self) -> Trainer:
-        held_out = {split: self.tokens(split) for split in HELD_OUT}
-        return T2STrainer(self.config.t2s, self.tokens("train"), held_out, self.codebooks().semantic)
+        held_out = {split: self.spoken(split) for split in HELD_OUT}
+        return T2STrainer(self.config.t2s, self.spoken("train"), held_out, self.codebooks().semantic)
 
     def _held_out_tokens(self) -> dict[str, Tokens]:
-        return {split: self.tokens(split)[1] for split in HELD_OUT}
+        return {split: self.tokens(split) for split in HELD_OUT}
 
     def trained(self, step: str, name: str, module: nn.Module) -> nn.Module:
         """`module` with the averaged weights that `step` has for it under `name`."""
@@ -125,14 +132,21 @@ class Recipe:
         assert isinstance(model, W2VBert)
         return model
 
-    def statistics(self) -> dict[str, Tensor]:
-        return feature_statistics(self.w2v_bert(), self.recordings("train"))
+    def statistics(self) -> FeatureStatistics:
+        statistics = self.trained("latents", "statistics", FeatureStatistics(self.config.w2v_bert.hidden_size))
+        assert isinstance(statistics, FeatureStatistics)
+        return statistics
 
-    def tokens(self, split: str) -> tuple[Recordings, Tokens]:
+    def tokens(self, split: str) -> Tokens:
+        return tokenise(self.recordings(split), self.encoders(), self.work / "tokens")
+
+    def spoken(self, split: str) -> Spoken:
         recordings = self.recordings(split)
-        encoders = Encoders(self.w2v_bert(), self.statistics(), self.stage("semantic_codec"),
-                            self.stage("acoustic_encoder"), self.stage("acoustic_decoder").quantizer)  # fmt: skip
-        return recordings, tokenise(recordings, encoders, self.work / "tokens")
+        return Spoken(recordings, self.encoders().semantic_codes(recordings, self.work / "tokens"))
+
+    def encoders(self) -> Encoders:
+        return Encoders(self.w2v_bert(), self.statistics(), self.stage("semantic_codec"),
+                        self.stage("acoustic_encoder"), self.stage("acoustic_decoder").quantizer)  # fmt: skip
 
     def codebooks(self) -> Codebooks:
         semantic, acoustic = self.stage("semantic_codec"), self.stage("acoustic_decoder")
@@ -177,7 +191,7 @@ class Recipe:
             path = staging / stage.path
             path.parent.mkdir(parents=True, exist_ok=True)
             save_file({k: v.half().contiguous() for k, v in module.state_dict().items()}, path)
-        torch.save(self.statistics(), staging / STATS_FILE)
+        torch.save(dict(self.statistics().state_dict()), staging / STATS_FILE)
         card = {"progress": self.progress(), "untrained": untrained}
         (staging / VOCABULARY).write_text(json.dumps(vocabulary(), ensure_ascii=False) + "\n", encoding="utf-8")
         (staging / "training.json").write_text(json.dumps(card, indent=2) + "\n")

@@ -134,15 +134,27 @@ def hidden_states(model: W2VBert, features: Tensor) -> Tensor:
     return model(features, torch.ones(features.shape[:2], dtype=torch.long))
 
 
-def normal_features(model: W2VBert, features: Tensor, statistics: dict[str, Tensor]) -> Tensor:
+class FeatureStatistics(nn.Module):
+    """Mean and variance `(H,)` of the features, `wav2vec2bert_stats.pt`: kept with RepCodec, which learned on them."""
+
+    mean: Tensor
+    var: Tensor
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(width))
+        self.register_buffer("var", torch.ones(width))
+
+
+def normal_features(model: W2VBert, features: Tensor, statistics: FeatureStatistics) -> Tensor:
     """Hidden states of `features (B, T, 160)` as RepCodec takes them: `(B, T, H)` of mean 0 and deviation 1."""
-    return (hidden_states(model, features) - statistics["mean"]) / statistics["var"].sqrt()
+    return (hidden_states(model, features) - statistics.mean) / statistics.var.sqrt()
 
 
 class Listener:
     """Hears 24 kHz PCM `(B, N)` as RepCodec's input `(B, T, H)`, and passes gradients on to the PCM."""
 
-    def __init__(self, model: W2VBert, statistics: dict[str, Tensor]) -> None:
+    def __init__(self, model: W2VBert, statistics: FeatureStatistics) -> None:
         self.model, self.statistics = model, statistics
         self.front_end = FrontEnd()
 
@@ -196,14 +208,16 @@ def mean_over(batches: PhoneBatches, figure) -> float:
     return total / count
 
 
-def feature_statistics(model: W2VBert, recordings: Recordings, count: int = 200) -> dict[str, Tensor]:
-    """Mean and variance `(H,)` of the features over `count` recordings: `wav2vec2bert_stats.pt`."""
+def feature_statistics(model: W2VBert, recordings: Recordings, count: int = 200) -> FeatureStatistics:
+    """Those over `count` of the recordings."""
     mels = MelCache(recordings)
     chance = np.random.default_rng(0)
     with torch.no_grad():
         rows = [hidden_states(model, normalise(mels[int(i)][None]))[0] for i in recordings.sample(chance, count)]
     hidden = torch.cat(rows)
-    return {"mean": hidden.mean(0), "var": hidden.var(0)}
+    statistics = FeatureStatistics(hidden.shape[1])
+    statistics.load_state_dict({"mean": hidden.mean(0), "var": hidden.var(0)})
+    return statistics
 
 
 class LatentTrainer(Trainer):
@@ -211,14 +225,14 @@ class LatentTrainer(Trainer):
 
     name = "latents"
 
-    def __init__(self, config: ModelConfig, w2v_bert: W2VBert, statistics: dict[str, Tensor], train: PhoneBatches,
+    def __init__(self, config: ModelConfig, w2v_bert: W2VBert, statistics: FeatureStatistics, train: PhoneBatches,
                  held_out: dict[str, Recordings], unquantised: int = 1500, reverse: float = 0.3) -> None:  # fmt: skip
         codec = config.semantic_codec
         self.w2v_bert = w2v_bert.eval().requires_grad_(False)
-        self.mean, self.std = statistics["mean"], statistics["var"].sqrt()
         self.train, self.unquantised, self.reverse = train, unquantised, reverse
         self.held_out = {name: PhoneBatches(recordings) for name, recordings in held_out.items()}
         self.modules = nn.ModuleDict({
+            "statistics": statistics,
             "semantic_codec": RepCodec(codec),
             "phones": nn.Linear(codec.hidden_size, len(PHONES)),
             "speaker": SpeakerHead(codec.codebook_dim, len(train.recordings.by_speaker)),
@@ -226,7 +240,7 @@ class LatentTrainer(Trainer):
 
     def features(self, input_features: Tensor) -> Tensor:
         with torch.no_grad():
-            return (hidden_states(self.w2v_bert, input_features) - self.mean) / self.std
+            return normal_features(self.w2v_bert, input_features, self.modules["statistics"])
 
     def latents(self, modules: nn.ModuleDict, features: Tensor) -> Tensor:
         return modules["semantic_codec"].latents(features, torch.full((features.shape[0],), features.shape[1]))

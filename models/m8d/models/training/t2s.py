@@ -25,13 +25,18 @@ from m8d.models.training.data import FRAME_RATE, SEMANTIC_CENTRE, Recordings
 from m8d.models.training.loop import Trainer
 from m8d.models.training.phones import PHONE_ID, as_read
 from m8d.models.training.s2a import near_codes, set_projected
-from m8d.models.training.tokens import Tokens
 
 BATCH = 6
 PROMPT_SHARE = (0.2, 0.5)  # of an utterance
 NO_PROMPT = 0.15
 OTHER_PROMPT = 0.7  # of the prompts are another utterance, as when speaking; the others are an utterance's beginning
 ALIGNMENT_WEIGHT = 0.2
+
+
+@dataclass(frozen=True)
+class Spoken:
+    recordings: Recordings
+    codes: list[Tensor]  # (T,) each
 
 
 @dataclass(frozen=True)
@@ -80,8 +85,8 @@ class T2STrainer(Trainer):
     def __init__(
         self,
         config: T2SConfig,
-        train: tuple[Recordings, Tokens],
-        held_out: dict[str, tuple[Recordings, Tokens]],
+        train: Spoken,
+        held_out: dict[str, Spoken],
         codebook: Tensor,
         batch: int = BATCH,
     ) -> None:
@@ -92,21 +97,21 @@ class T2STrainer(Trainer):
         self.modules = nn.ModuleDict({"t2s": model})
 
     def loss(self, step: int, chance: np.random.Generator) -> tuple[Tensor, dict[str, float]]:
-        recordings, tokens = self.train
-        items = [self.item(recordings, tokens, int(i), chance) for i in recordings.sample(chance, self.batch)]
+        items = [self.item(self.train, int(i), chance) for i in self.train.recordings.sample(chance, self.batch)]
         loss, alignment, right = self.items_loss(self.modules["t2s"], items, chance, self.targets)
         return loss + ALIGNMENT_WEIGHT * alignment, {"accuracy": right, "alignment": float(alignment.detach())}
 
-    def item(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator) -> Item:
+    def item(self, said: Spoken, index: int, chance: np.random.Generator) -> Item:
         """An utterance behind a prompt of its speaker; a dropped prompt drops its phones and everything before it."""
-        prompt = int(len(tokens.semantic[index]) * chance.uniform(*PROMPT_SHARE))
+        recordings = said.recordings
+        prompt = int(len(said.codes[index]) * chance.uniform(*PROMPT_SHARE))
         if chance.random() < NO_PROMPT:
-            return self.utterance(recordings, tokens, index, chance, start=prompt)
-        item = dataclasses.replace(self.utterance(recordings, tokens, index, chance), prompt=prompt)
+            return self.utterance(said, index, chance, start=prompt)
+        item = dataclasses.replace(self.utterance(said, index, chance), prompt=prompt)
         others = [i for i in recordings.by_speaker[recordings.speaker_ids[index]] if i != index]
         if not others or chance.random() > OTHER_PROMPT:
             return item
-        before = self.utterance(recordings, tokens, int(chance.choice(others)), chance)
+        before = self.utterance(said, int(chance.choice(others)), chance)
         return Item(
             torch.cat([before.phones, item.phones]),
             torch.cat([before.codes, item.codes]),
@@ -114,11 +119,10 @@ class T2STrainer(Trainer):
             len(before.codes),
         )
 
-    def utterance(self, recordings: Recordings, tokens: Tokens, index: int, chance: np.random.Generator, start: int = 0,
-                  ) -> Item:  # fmt: skip
+    def utterance(self, said: Spoken, index: int, chance: np.random.Generator, start: int = 0) -> Item:
         """What is said from frame `start` on, without a prompt."""
-        codes = tokens.semantic[index][start:]
-        phones = [(PHONE_ID[name], end) for name, end in recordings.utterances[index].phones]
+        codes = said.codes[index][start:]
+        phones = [(PHONE_ID[name], end) for name, end in said.recordings.utterances[index].phones]
         read = as_read([(phone, end) for phone, end in phones if end > start / FRAME_RATE], chance)
         times = (start + np.arange(len(codes))) / FRAME_RATE + SEMANTIC_CENTRE
         spoken = np.searchsorted([end for _, end in read], times, side="right").clip(max=len(read) - 1)
@@ -149,9 +153,9 @@ class T2STrainer(Trainer):
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}
-        for name, (recordings, tokens) in self.held_out.items():
+        for name, spoken in self.held_out.items():
             chance = np.random.default_rng(0)
-            items = [self.item(recordings, tokens, i, chance) for i in range(min(24, len(recordings)))]
+            items = [self.item(spoken, i, chance) for i in range(min(24, len(spoken.recordings)))]
             loss, alignment, right = self.items_loss(modules["t2s"], items, chance)
             figures |= {f"loss_{name}": float(loss), f"alignment_{name}": float(alignment), f"accuracy_{name}": right}
         return figures

@@ -1,6 +1,6 @@
 """Codes of every recording by the trained encoders: what S2A and T2S learn from.
 
-Kept on disk per recording, under a name that changes with the encoders' weights.
+Kept on disk per recording, in folders named after the encoders' weights.
 
 T frames (50 Hz), Q quantizers.
 """
@@ -8,6 +8,8 @@ T frames (50 Hz), Q quantizers.
 from __future__ import annotations
 
 import hashlib
+import os
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,33 +22,62 @@ from m8d.models.quantizer import ResidualVQ
 from m8d.models.rep_codec import RepCodec
 from m8d.models.training.codec import encode
 from m8d.models.training.data import Recordings
-from m8d.models.training.semantics import MelCache, normal_features, normalise
+from m8d.models.training.semantics import FeatureStatistics, MelCache, normal_features, normalise
 from m8d.models.w2v_bert import W2VBert
 
 
 @dataclass(frozen=True)
 class Encoders:
     w2v_bert: W2VBert
-    statistics: dict[str, Tensor]
+    statistics: FeatureStatistics
     semantic_codec: RepCodec
     acoustic_encoder: CodecEncoder
     quantizer: ResidualVQ
 
-    def fingerprint(self) -> str:
-        digest = hashlib.sha256()
-        modules: list[nn.Module] = [self.w2v_bert, self.semantic_codec, self.acoustic_encoder, self.quantizer]
-        for module in modules:
-            for value in module.state_dict().values():
-                digest.update(value.numpy().tobytes())
-        return digest.hexdigest()[:12]
+    def semantic_codes(self, recordings: Recordings, cache: Path) -> list[Tensor]:  # (T,) each
+        mels = MelCache(recordings)
 
-    def semantic_codes(self, features: Tensor) -> Tensor:  # (1, T, 160) → (T,)
-        normal = normal_features(self.w2v_bert, features, self.statistics)
-        latents = self.semantic_codec.latents(normal, torch.tensor([normal.shape[1]]))
-        return self.semantic_codec.vector_quantizer.nearest_cosine(latents)[0]
+        def encode_one(index: int) -> Tensor:
+            features = normalise(mels[index][None])
+            mels.cache.clear()
+            normal = normal_features(self.w2v_bert, features, self.statistics)
+            latents = self.semantic_codec.latents(normal, torch.tensor([normal.shape[1]]))
+            return self.semantic_codec.vector_quantizer.nearest_cosine(latents)[0]
 
-    def acoustic_codes(self, pcm: Tensor) -> Tensor:  # (1, N) → (T, Q)
-        return self.quantizer.encode(encode(self.acoustic_encoder, pcm))[0]
+        modules = self.w2v_bert, self.statistics, self.semantic_codec
+        return codes_of(recordings, cache / f"semantic-{fingerprint(*modules)}", encode_one)
+
+    def acoustic_codes(self, recordings: Recordings, cache: Path) -> list[Tensor]:  # (T, Q) each
+        def encode_one(index: int) -> Tensor:
+            pcm = torch.from_numpy(recordings.audio(index))[None]
+            return self.quantizer.encode(encode(self.acoustic_encoder, pcm))[0]
+
+        modules = self.acoustic_encoder, self.quantizer
+        return codes_of(recordings, cache / f"acoustic-{fingerprint(*modules)}", encode_one)
+
+
+def fingerprint(*modules: nn.Module) -> str:
+    digest = hashlib.sha256()
+    for module in modules:
+        for value in module.state_dict().values():
+            digest.update(value.numpy().tobytes())
+    return digest.hexdigest()[:12]
+
+
+def codes_of(recordings: Recordings, folder: Path, encode_one: Callable[[int], Tensor]) -> list[Tensor]:
+    """Codes of all `recordings`, computed where `folder` lacks them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    every = []
+    for index, utterance in enumerate(recordings.utterances):
+        path = folder / f"{utterance.id}.npy"
+        if not path.exists():
+            with torch.no_grad():
+                codes = encode_one(index)
+            part = path.with_suffix(f".{os.getpid()}.npy")  # two trainers may begin at once
+            np.save(part, codes.short().numpy())
+            part.replace(path)
+        every.append(torch.from_numpy(np.load(path).astype(np.int64)))
+    return every
 
 
 @dataclass(frozen=True)
@@ -57,23 +88,11 @@ class Tokens:
 
 
 def tokenise(recordings: Recordings, encoders: Encoders, cache: Path) -> Tokens:
-    """Codes of all `recordings`, computed where `cache` lacks them; both kinds cut to the shorter."""
-    folder = cache / encoders.fingerprint()
-    folder.mkdir(parents=True, exist_ok=True)
-    mels = MelCache(recordings)
-    semantic, acoustic = [], []
-    for index, utterance in enumerate(recordings.utterances):
-        path = folder / f"{utterance.id}.npz"
-        if not path.exists():
-            with torch.no_grad():
-                codes = encoders.semantic_codes(normalise(mels[index][None]))
-                layers = encoders.acoustic_codes(torch.from_numpy(recordings.audio(index))[None])
-            mels.cache.clear()
-            frames = min(len(codes), len(layers))
-            part = path.with_suffix(".part.npz")
-            np.savez(part, semantic=codes[:frames].short().numpy(), acoustic=layers[:frames].short().numpy())
-            part.replace(path)
-        with np.load(path) as arrays:
-            semantic.append(torch.from_numpy(arrays["semantic"].astype(np.int64)))
-            acoustic.append(torch.from_numpy(arrays["acoustic"].astype(np.int64)))
-    return Tokens(semantic, acoustic, recordings.by_speaker)
+    """Both kinds of codes of all `recordings`, cut to the shorter."""
+    pairs = list(
+        zip(encoders.semantic_codes(recordings, cache), encoders.acoustic_codes(recordings, cache), strict=True)
+    )
+    sizes = [min(map(len, pair)) for pair in pairs]
+    return Tokens([semantic[:size] for (semantic, _), size in zip(pairs, sizes, strict=True)],
+                  [acoustic[:size] for (_, acoustic), size in zip(pairs, sizes, strict=True)],
+                  recordings.by_speaker)  # fmt: skip
