@@ -26,8 +26,8 @@ from m8d.models.training.loop import Trainer
 from m8d.models.training.tokens import Tokens
 
 BATCH = 10
-TARGET = 100  # frames
-PROMPT = (30, 100)  # frames
+TARGET = (60, 180)  # frames
+PROMPT = (30, 120)  # frames
 NO_PROMPT = 0.15
 OWN_WEIGHT = 0.6  # of a target, on average, that the right code keeps
 EMBEDDING_STD = 0.2  # at the start
@@ -45,14 +45,15 @@ class Batch:
 def draw_batch(tokens: Tokens, chance: np.random.Generator, count: int, no_prompt: float, other_speaker: bool = False,
                ) -> Batch:  # fmt: skip
     """Target crops behind prompt crops of the same speaker, or of any other if `other_speaker`."""
-    prompt = int(chance.integers(PROMPT[0], PROMPT[1] + 1))
+    longest = max(map(len, tokens.semantic))
+    prompt, target = (min(int(chance.integers(low, high + 1)), longest) for low, high in (PROMPT, TARGET))
     speakers = list(tokens.speakers)
     semantic, acoustic = [], []
     while len(semantic) < count:
         speaker = speakers[chance.integers(len(speakers))]
         source = speakers[chance.integers(len(speakers))] if other_speaker else speaker
         target_index, prompt_index = (int(chance.choice(tokens.speakers[s])) for s in (speaker, source))
-        sizes = (len(tokens.semantic[prompt_index]), prompt), (len(tokens.semantic[target_index]), TARGET)
+        sizes = (len(tokens.semantic[prompt_index]), prompt), (len(tokens.semantic[target_index]), target)
         if any(size < wanted for size, wanted in sizes):
             continue
         parts = []
