@@ -108,7 +108,7 @@ def test_progress_counts_to_its_total_and_cancels(library, pipeline, latents):
 
     options = library.sampling(pipeline, coarse_steps=4, second_steps=2)
     library.decode(pipeline, latents, None, options, Progress(watch))
-    assert seen[-1] == (9, 9)
+    assert seen[-1] == (4 + 2 + LAYERS - 2,) * 2
     assert [done for done, _ in seen] == sorted({done for done, _ in seen})
     with pytest.raises(StatusError, match="Cancelled") as failure:
         library.decode(pipeline, latents, None, options, Progress(lambda user, done, total: done >= 2))
