@@ -11,7 +11,7 @@ import torch
 from m8d.models.checkpoint import Checkpoint
 from m8d.models.quantizer import ResidualVQ
 from m8d.models.training import corpus
-from m8d.models.training.codec import initialise_residual, quantise
+from m8d.models.training.codec import Freezing, initialise_residual, quantise
 from m8d.models.training.loop import Loop
 from m8d.models.training.phones import PHONE_ID, as_read, vocabulary
 from m8d.models.training.probe import probe_accuracy
@@ -81,9 +81,10 @@ def test_resumed_run_equals_unbroken_run(trained, tmp_path, step):
         assert all(torch.equal(whole[key], pieces[key]) for key in whole)
 
 
-def test_frozen_codes_are_those_of_the_averaged_encoder(trained, tmp_path):
+@pytest.mark.parametrize("freezing", [Freezing(codes_at=5), Freezing(4, 5)])
+def test_frozen_codes_are_those_of_the_averaged_encoder(trained, tmp_path, freezing):
     """So that S2A, which learns from them, can begin while the decoder goes on learning."""
-    recipe = dataclasses.replace(trained, freeze_codec=5, unquantised_codec=2)
+    recipe = dataclasses.replace(trained, freezing=freezing, unquantised_codec=2)
     states = []
     for steps in (5, 6, 9):
         torch.manual_seed(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -23,6 +24,7 @@ DecayFrom = Annotated[
     int | None, typer.Option(help="Step from which the learning rate falls: the last third of the training.")
 ]
 DEFAULT_WORK = Path("work/training")
+NEVER = sys.maxsize  # as a step
 MINUTES = {"features": 60.0, "latents": 25.0, "codec": 180.0, "s2a_1layer": 120.0, "s2a_full": 120.0, "t2s": 60.0}
 
 
@@ -31,17 +33,20 @@ def run_steps(
     minutes: dict[str, float],
     threads: int,
     decay_from: int | None = None,
-    freeze_codec: int | None = None,
+    freeze_codebooks_at: int = NEVER,
+    freeze_at: int = NEVER,
 ) -> None:
     import torch
 
+    from m8d.models.training.codec import Freezing
     from m8d.models.training.loop import LoopOptions
     from m8d.models.training.recipe import Recipe
 
     torch.set_num_threads(threads)
+    recipe = Recipe(work, options=LoopOptions(decay_from=decay_from), freezing=Freezing(freeze_codebooks_at, freeze_at))
     for step, budget in minutes.items():
         typer.echo(f"{step}: until {budget:g} minutes")
-        Recipe(work, options=LoopOptions(decay_from=decay_from), freeze_codec=freeze_codec).train(step, budget)
+        recipe.train(step, budget)
 
 
 @app.command()
@@ -72,14 +77,24 @@ def semantics(
 def codec(
     work: Work = DEFAULT_WORK,
     minutes: Minutes = MINUTES["codec"],
+    freeze_codebooks_at: Annotated[
+        int,
+        typer.Option(
+            show_default=False,
+            help="Step from which codes keep what they stand for, while the encoder learns to choose.",
+        ),
+    ] = NEVER,
     freeze_at: Annotated[
-        int | None, typer.Option(help="Step from which the codes stay and only the decoder learns: S2A can begin.")
-    ] = None,
+        int,
+        typer.Option(
+            show_default=False, help="Step from which the codes stay and only the decoder learns: S2A can begin."
+        ),
+    ] = NEVER,
     decay_from: DecayFrom = None,
     threads: Threads = 1,
 ) -> None:
     """Train the acoustic encoder, quantizers and decoder."""
-    run_steps(work, {"codec": minutes}, threads, decay_from, freeze_at)
+    run_steps(work, {"codec": minutes}, threads, decay_from, freeze_codebooks_at, freeze_at)
 
 
 @app.command()

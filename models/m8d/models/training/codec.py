@@ -5,7 +5,8 @@
 2. At `quantise_at` every residual quantizer starts from the main directions of what the ones before it leave, with
    k-means codes in them; then encoder, quantizers and decoder train as one, with a straight-through gradient.
    They are then also judged by what W2V-BERT hears, because what fits the spectrum best on average is blurred.
-3. From `freeze_at` on the encoder and the quantizers, which define the codes that S2A learns, stay as they are.
+3. From `freeze_codebooks_at` on what a code stands for stays, and encoder and decoder learn to use it.
+4. From `freeze_at` on the encoder stays, too, and with it the codes that S2A learns; the decoder goes on.
 
 B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz), Q quantizers, K codes.
 """
@@ -13,6 +14,8 @@ B batch, N samples at 24 kHz, C channels, T frames (50 Hz), F mel frames (100 Hz
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -159,30 +162,39 @@ def initialise_residual(residual: ResidualVQ, x: Tensor, seed: int = 0) -> None:
 def quantise(residual: ResidualVQ, x: Tensor, layers: int) -> tuple[Tensor, Tensor, Tensor]:
     """Straight-through residual quantisation of `x (B, C, T)` by the first `layers` layers.
 
-    Returns the embedding `(B, C, T)`, the codebook-and-commitment loss, and the codes `(B, T, layers)`.
+    Returns the embedding `(B, C, T)`, the codebook-and-commitment loss in variances of the codebooks, and the codes
+    `(B, T, layers)`.
     """
     total, loss, codes, rest = torch.zeros_like(x), torch.zeros(()), [], x
     for quantizer in list(residual.quantizers)[:layers]:
         latents = quantizer.in_project(rest).transpose(1, 2)
         code = quantizer.nearest_cosine(latents.detach())
         chosen = quantizer.codebook(code)
-        scale = latents.detach().square().mean()
-        loss = loss + ((chosen - latents.detach()).square().mean() + 0.25 * (chosen.detach() - latents).square().mean()
-                       ) / scale  # fmt: skip
+        distance = (chosen - latents.detach()).square() + (chosen.detach() - latents).square()
+        # Were it measured by the latents' own size, they could run away from their codes.
+        loss = loss + distance.sum(-1).mean() / quantizer.codebook.weight.detach().var(0).sum()
         embedding = quantizer.out_project((latents + (chosen - latents).detach()).transpose(1, 2))
         total, rest = total + embedding, rest - embedding.detach()
         codes.append(code)
     return total, loss, torch.stack(codes, -1)
 
 
+@dataclass(frozen=True)
+class Freezing:
+    """Steps from which the quantizers stay as they are, and from which encoder and quantizers do."""
+
+    codebooks_at: int = sys.maxsize
+    codes_at: int = sys.maxsize
+
+
 class CodecTrainer(Trainer):
     name = "codec"
 
     def __init__(self, config: ModelConfig, train: Recordings, held_out: dict[str, Recordings], listener: Listener,
-                 quantise_at: int = 2500, freeze_at: int | None = None, batch: int = BATCH) -> None:  # fmt: skip
+                 freezing: Freezing = Freezing(), quantise_at: int = 2500, batch: int = BATCH) -> None:  # fmt: skip
         self.train, self.held_out, self.batch = train, held_out, batch
         self.listener = listener
-        self.quantise_at, self.freeze_at = quantise_at, freeze_at
+        self.quantise_at, self.freezing = quantise_at, freezing
         self.quantizers = config.acoustic_decoder.num_quantizers
         target = MelTarget()
         target.standardise_on(self.draw(np.random.default_rng(0), 100))
@@ -197,9 +209,11 @@ class CodecTrainer(Trainer):
         return torch.from_numpy(np.stack(crops)).float().clamp(-1, 1)
 
     def prepare(self, step: int, average: nn.ModuleDict) -> None:
-        if step == self.freeze_at:  # what stays is the average, which is what is shipped
-            self.modules["encoder"].load_state_dict(average["encoder"].state_dict())
+        # What stays is the average, which is what is shipped.
+        if step in (self.freezing.codebooks_at, self.freezing.codes_at):
             self.modules["decoder"].quantizer.load_state_dict(average["decoder"].quantizer.state_dict())
+        if step == self.freezing.codes_at:
+            self.modules["encoder"].load_state_dict(average["encoder"].state_dict())
         if step == self.quantise_at:
             with torch.no_grad():
                 pcm = self.draw(np.random.default_rng(step), 400)
@@ -216,8 +230,10 @@ class CodecTrainer(Trainer):
             spectral = spectral_loss(decoder.decode(mels, frames), pcm)
             parts = {"spectral": float(spectral.detach()), "regression": float(regression.detach())}
             return spectral + regression, parts
-        frozen = self.freeze_at is not None and step >= self.freeze_at
-        layers = self.quantizers if frozen or chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
+        frozen = step >= self.freezing.codes_at
+        fixed = frozen or step >= self.freezing.codebooks_at
+        decoder.quantizer.requires_grad_(not fixed)
+        layers = self.quantizers if fixed or chance.random() < 0.7 else int(chance.integers(1, self.quantizers + 1))
         with torch.set_grad_enabled(not frozen):
             encoded = encode(encoder, pcm)
             embedding, commitment, codes = quantise(decoder.quantizer, encoded, layers)
@@ -231,7 +247,7 @@ class CodecTrainer(Trainer):
         figures |= {"regression": float(regression.detach()), "commitment": float(commitment.detach()),
                     "quantisation": float((embedding - encoded).detach().abs().mean()),
                     "codes": len(codes[..., 0].unique())}  # fmt: skip
-        return spectral + heard + 0.3 * regression + 0.3 * commitment, figures
+        return spectral + heard + 0.3 * regression + 0.1 * commitment, figures
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}

@@ -23,7 +23,7 @@ from m8d.models.checkpoint import STAGES, STATS_FILE
 from m8d.models.config import ModelConfig
 from m8d.models.errors import CheckpointError
 from m8d.models.rep_codec import RepCodec
-from m8d.models.training.codec import CodecTrainer
+from m8d.models.training.codec import CodecTrainer, Freezing
 from m8d.models.training.data import Recordings
 from m8d.models.training.loop import Loop, LoopOptions, Trainer
 from m8d.models.training.phones import vocabulary
@@ -55,7 +55,7 @@ class Recipe:
     options: LoopOptions = field(default_factory=LoopOptions)
     unquantised_latents: int = 400  # steps
     unquantised_codec: int = 2500  # steps
-    freeze_codec: int | None = None  # step from which the acoustic codes stay as they are
+    freezing: Freezing = field(default_factory=Freezing)
 
     def recordings(self, split: str) -> Recordings:
         return Recordings(self.work / "corpus", split, MIN_SECONDS if split == "train" else 0.0)
@@ -89,8 +89,8 @@ class Recipe:
 
     def _codec(self) -> Trainer:
         listener = Listener(self.w2v_bert(), self.statistics())
-        return CodecTrainer(self.config, self.recordings("train"), self.held_out(), listener, self.unquantised_codec,
-                            self.freeze_codec)  # fmt: skip
+        return CodecTrainer(self.config, self.recordings("train"), self.held_out(), listener, self.freezing,
+                            self.unquantised_codec)  # fmt: skip
 
     def _s2a_1layer(self) -> Trainer:
         return S2ATrainer(self.config.s2a_1layer, self.tokens("train"), self._held_out_tokens(), self.codebooks())
