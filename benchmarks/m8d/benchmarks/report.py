@@ -20,7 +20,7 @@ def write_report(results: list[Result], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     lines = ["# Benchmark report", ""]
     for number, result in enumerate(results, 1):
-        lines += [markdown_heading(result), "", markdown_tables(result), ""]
+        lines += [f"## {number}. {result.kind}", "", markdown_origin(result), "", markdown_tables(result), ""]
         for title, image in plots(result).items():
             name = f"{number}-{result.kind}-{title}.png"
             (folder / name).write_bytes(image)
@@ -33,12 +33,10 @@ def write_report(results: list[Result], folder: Path) -> None:
     (folder / "report.html").write_text(_html(text, folder))
 
 
-def markdown_heading(result: Result) -> str:
+def markdown_origin(result: Result) -> str:
     machine = result.machine
     versions = ", ".join(f"{name} {number}" for name, number in machine["versions"].items())
     return "\n".join([
-        f"## {result.kind}",
-        "",
         f"{result.taken}, commit {machine['commit']}. {machine['processor']}, {machine['cores']} cores "
         f"({' '.join(machine['instructions'])}), {machine['memory_gb']} GB, load average {machine['load_average'][0]} "
         f"at the end. Python {machine['python']}, {versions}.",

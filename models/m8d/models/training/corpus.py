@@ -143,7 +143,7 @@ class Plan:
     text: str
 
 
-HOURS = {"hibari": 4.0, "flite": 1.5, "espeak": 1.0}  # of training speech, about
+HOURS = {"hibari": 12.0, "flite": 4.5, "espeak": 3.0}  # of training speech, about
 SECONDS_PER_SENTENCE = 4.0
 EVALUATION = 6  # held-out sentences per held-out speaker
 
