@@ -54,6 +54,8 @@ class OnnxRuntimeSession:
             )
         settings = ort.SessionOptions()
         settings.intra_op_num_threads = options.threads
+        # Every session has its own threads, which would wait for more work by spinning while another session runs.
+        settings.add_session_config_entry("session.force_spinning_stop", "1")
         settings.log_severity_level = REPORT_ERRORS_ONLY
         self.device = open_device(options.device) if self.provider == "cuda" else None
         name, details = ORT_NAMES[self.provider], cuda_details(self.device, options) if self.device else {}

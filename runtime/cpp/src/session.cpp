@@ -52,6 +52,8 @@ class OnnxRuntimeBackend : public Backend {
   public:
     explicit OnnxRuntimeBackend(int threads) : env_(ORT_LOGGING_LEVEL_ERROR, "m8d") {
         options_.SetIntraOpNumThreads(threads);
+        // Every session has its own threads, which would wait for more work by spinning while another session runs.
+        options_.AddConfigEntry("session.force_spinning_stop", "1");
         options_.SetLogSeverityLevel(ORT_LOGGING_LEVEL_ERROR);
     }
 
