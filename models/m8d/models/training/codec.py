@@ -39,6 +39,7 @@ MEL_BINS = 80
 FLOOR = 1e-4  # of mel magnitudes; the corpus has an RMS of 0.06
 RESOLUTIONS = {384: 40, 1024: 80, 2048: 80}  # FFT size of the spectral loss, hop a quarter of it → mel bins
 EVALUATED = 40  # held-out crops
+HEARD_WEIGHT = 3.0  # beside the spectral loss; with 1 the sound is as good and fewer words are
 SCALE_RADIUS = 3.0  # of the constant coordinate, in RMS norms of the others
 
 
@@ -242,12 +243,12 @@ class CodecTrainer(Trainer):
         heard = (self.listener(decoded) - self.listener(pcm)).abs().mean()
         figures = {"spectral": float(spectral.detach()), "heard": float(heard.detach())}
         if frozen:
-            return spectral + heard, figures
+            return spectral + HEARD_WEIGHT * heard, figures
         regression = (encoded - mels).abs().mean()
         figures |= {"regression": float(regression.detach()), "commitment": float(commitment.detach()),
                     "quantisation": float((embedding - encoded).detach().abs().mean()),
                     "codes": len(codes[..., 0].unique())}  # fmt: skip
-        return spectral + heard + 0.3 * regression + 0.1 * commitment, figures
+        return spectral + HEARD_WEIGHT * heard + 0.3 * regression + 0.1 * commitment, figures
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}

@@ -29,6 +29,7 @@ from m8d.models.training.s2a import near_codes, set_projected
 BATCH = 6
 PROMPT_SHARE = (0.2, 0.5)  # of an utterance
 NO_PROMPT = 0.15
+NO_TEXT = 0.1  # codes alone, as guidance sees them
 OTHER_PROMPT = 0.7  # of the prompts are another utterance, as when speaking; the others are an utterance's beginning
 ALIGNMENT_WEIGHT = 0.2
 
@@ -43,7 +44,7 @@ class Spoken:
 class Item:
     phones: Tensor  # (N,)
     codes: Tensor  # (P + T,)
-    spoken: Tensor  # (P + T,), which phone each frame says
+    spoken: Tensor  # (P + T,), which phone each frame says; empty without phones
     prompt: int  # P
 
 
@@ -103,6 +104,9 @@ class T2STrainer(Trainer):
 
     def item(self, said: Spoken, index: int, chance: np.random.Generator) -> Item:
         """An utterance behind a prompt of its speaker; a dropped prompt drops its phones and everything before it."""
+        if chance.random() < NO_TEXT:
+            nothing = torch.zeros(0, dtype=torch.long)
+            return Item(nothing, said.codes[index], nothing, 0)
         recordings = said.recordings
         prompt = int(len(said.codes[index]) * chance.uniform(*PROMPT_SHARE))
         if chance.random() < NO_PROMPT:
@@ -144,12 +148,14 @@ class T2STrainer(Trainer):
             with WatchedAttention(backbone) as watched:
                 hidden = backbone(x, backbone.scales(torch.tensor([t])), size, torch.zeros_like(size),
                                   size[:, -frames:])  # fmt: skip
-                alignments.append(watched.loss(item))
+                if len(item.phones):
+                    alignments.append(watched.loss(item))
             logits, wanted = model.to_logit(hidden[0][masked]), item.codes[item.prompt :][masked]
             losses.append(F.cross_entropy(logits, wanted if targets is None else targets[wanted]))
             right += float((logits.argmax(-1) == wanted).sum())
             count += len(wanted)
-        return torch.stack(losses).mean(), torch.stack(alignments).mean(), right / count
+        alignment = torch.stack(alignments).mean() if alignments else torch.zeros(())
+        return torch.stack(losses).mean(), alignment, right / count
 
     def evaluate(self, modules: nn.ModuleDict) -> dict[str, float]:
         figures = {}
