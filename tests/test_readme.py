@@ -76,7 +76,7 @@ def test_quality_is_that_of_the_report():
     rows = {row["system"].removeprefix("builtin-small: "): row for row in result["tables"]["Systems"]}
     for line, system in (("the originals", "originals"), ("their references", "shuffled: the reference itself"),
                          ("through the codec alone", "codec alone"), ("`convert`", "convert, default"),
-                         ("`convert --quality turbo`", "convert, turbo")):  # fmt: skip
+                         ("`tts`", "tts")):  # fmt: skip
         row = rows[system]
         figures = f"{row['WER']:.0%} | {row['closer to reference']:+.2f} | {row['DNSMOS']:.1f}"
         assert f"| {line} | {figures} |" in README
