@@ -38,11 +38,17 @@ def test_not_json(copy):
         Bundle.open(copy)
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_earlier_versions_are_read(copy, version):
+    edit(copy, lambda v: v.update(format_version=version))
+    assert Bundle.open(copy).speaks
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         (lambda v: v.update(format="zip"), "no bundle manifest"),
-        (lambda v: v.update(format_version=99), "format_version 99, this m8d reads 1"),
+        (lambda v: v.update(format_version=99), "format_version 99, this m8d reads 1 and 2"),
         (lambda v: v["model"].pop("hop_size"), r"model\.hop_size is missing"),
         (lambda v: v["model"].update(hop_size="480"), r"model\.hop_size is '480', expected int"),
         (lambda v: v["stages"].pop("guidance"), "has no stage guidance"),

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 from m8d.engines.errors import BundleError
 
 FORMAT = "m8d-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READABLE_VERSIONS = (1, FORMAT_VERSION)  # the first knew no durations of phones
 MANIFEST = "m8d.json"
 PHONES_FILE = "phones.json"  # phone → id, in bundles that speak text
 DTYPES = ("float32", "int64")
@@ -138,10 +139,10 @@ class Manifest:
             raise BundleError(f"{origin} is not JSON ({error}). Rebuild the bundle with `m8d-export build`.") from error
         if not isinstance(values, dict) or values.get("format") != FORMAT:
             raise BundleError(f'{origin} is no bundle manifest: expected "format": "{FORMAT}".')
-        if values.get("format_version") != FORMAT_VERSION:
+        if values.get("format_version") not in READABLE_VERSIONS:
             raise BundleError(
-                f"{origin} has format_version {values.get('format_version')!r}, this m8d reads {FORMAT_VERSION}. "
-                "Rebuild the bundle, or install the m8d that made it."
+                f"{origin} has format_version {values.get('format_version')!r}, this m8d reads "
+                f"{' and '.join(map(str, READABLE_VERSIONS))}. Rebuild the bundle, or install the m8d that made it."
             )
         parse = _Parser(origin)
         return cls(

@@ -94,6 +94,16 @@ def masked_stages(name: str) -> tuple[Stage, Stage, Stage]:
             "t": _times(generator),
         }
 
+    def condition_outputs(config: ModelConfig) -> Axes:
+        part = of(config)
+        outputs: Axes = {
+            "condition": ("B", "S", part.hidden_size),
+            "scales": ("J", _norms(part), part.hidden_size),
+        }
+        if isinstance(part, T2SConfig) and part.duration_width:
+            outputs["durations"] = ("B", "S")
+        return outputs
+
     def backbone_inputs(config: ModelConfig) -> Axes:
         part = of(config)
         return {
@@ -116,10 +126,7 @@ def masked_stages(name: str) -> tuple[Stage, Stage, Stage]:
             (name,),
             T2SConditionStage if name == "t2s" else S2AConditionStage,
             condition_inputs,
-            lambda c: {
-                "condition": ("B", "S", of(c).hidden_size),
-                "scales": ("J", _norms(of(c)), of(c).hidden_size),
-            },
+            condition_outputs,
             condition_example,
             _with_shared("layer", "t"),
         ),

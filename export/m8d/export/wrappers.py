@@ -75,8 +75,9 @@ class T2SConditionStage(nn.Module):
         super().__init__()
         self.model = model
 
-    def forward(self, phone_ids: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
-        return self.model.condition(phone_ids), self.model.diff_estimator.scales(t)
+    def forward(self, phone_ids: Tensor, t: Tensor) -> tuple[Tensor, ...]:
+        fixed = self.model.condition(phone_ids), self.model.diff_estimator.scales(t)
+        return (*fixed, self.model.durations(phone_ids)) if self.model.has_durations else fixed
 
 
 class BackboneStage(nn.Module):

@@ -77,6 +77,7 @@ class T2SConfig:
     num_heads: int = 16
     cond_codebook_size: int = 8192
     num_phones: int = 1024
+    duration_width: int = 0  # of the duration predictor, which MaskGCT's T2S does not have
 
 
 @dataclass(frozen=True)

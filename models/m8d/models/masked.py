@@ -51,8 +51,31 @@ class S2A(nn.Module):
                 torch.stack([head.bias for head in self.to_logits]))  # fmt: skip
 
 
+class DurationPredictor(nn.Module):
+    """How long each phone lasts, by itself and its neighbours (FastSpeech 2, arXiv 2006.04558)."""
+
+    KERNEL = 5
+
+    def __init__(self, phones: int, width: int) -> None:
+        super().__init__()
+        self.embed = nn.Embedding(phones, width)
+        self.convs = nn.ModuleList(nn.Conv1d(width, width, self.KERNEL, padding=self.KERNEL // 2) for _ in range(2))
+        self.out = nn.Linear(width, 1)
+
+    def forward(self, phone_ids: Tensor) -> Tensor:
+        """`(B, S)` → the logarithm of seconds `(B, S)`."""
+        x = self.embed(phone_ids).transpose(1, 2)
+        for conv in self.convs:
+            x = conv(x).relu()
+        return self.out(x.transpose(1, 2))[..., 0]
+
+
 class T2S(nn.Module):
-    """`t2s_model` of `amphion/MaskGCT`: rows are phones, then prompt codes, then target codes."""
+    """`t2s_model` of `amphion/MaskGCT`: rows are phones, then prompt codes, then target codes.
+
+    RoPE positions count through all rows, as there. A small model may have a duration predictor besides: then they
+    count through the frames, and each phone is at the frame in its middle (`phone_positions`).
+    """
 
     num_layers = 1
 
@@ -65,6 +88,15 @@ class T2S(nn.Module):
         self.phone_emb = nn.Embedding(config.num_phones, config.hidden_size)
         self.diff_estimator = DiffLlama(config.hidden_size, config.num_layers, config.num_heads)
         initialise_embeddings(self)
+        if config.duration_width:
+            self.duration = DurationPredictor(config.num_phones, config.duration_width)
+
+    @property
+    def has_durations(self) -> bool:
+        return hasattr(self, "duration")
+
+    def durations(self, phone_ids: Tensor) -> Tensor:  # (B, S) → seconds (B, S)
+        return self.duration(phone_ids).exp()
 
     def embedding_table(self) -> Tensor:  # (K + 2, H)
         return with_mask_rows(self.cond_emb.weight, self.mask_emb.weight)
@@ -74,6 +106,12 @@ class T2S(nn.Module):
 
     def heads(self) -> tuple[Tensor, Tensor]:
         return self.to_logit.weight.T[None], self.to_logit.bias[None]
+
+
+def phone_positions(durations: Tensor, frames: int) -> Tensor:
+    """`durations (N,)` of phones → int64 `(N,)`, the frames in their middles when all last `frames` frames together."""
+    ends = durations.cumsum(0)
+    return ((ends - durations / 2) * (frames / ends[-1])).long()
 
 
 def embed_codes(table: Tensor, codes: Tensor) -> Tensor:

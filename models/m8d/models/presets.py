@@ -46,6 +46,6 @@ TOY = ModelConfig(
     ),
     s2a_1layer=S2AConfig(1, hidden_size=30, num_layers=2, num_heads=3, codebook_size=160, cond_codebook_size=100),
     s2a_full=S2AConfig(5, hidden_size=36, num_layers=3, num_heads=3, codebook_size=160, cond_codebook_size=100),
-    t2s=T2SConfig(hidden_size=44, num_layers=2, num_heads=2, cond_codebook_size=100, num_phones=1024),
+    t2s=T2SConfig(44, num_layers=2, num_heads=2, cond_codebook_size=100, num_phones=1024, duration_width=6),
 )
 PRESETS = {"official": ModelConfig(), "toy": TOY}

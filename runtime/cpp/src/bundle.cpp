@@ -13,7 +13,7 @@ namespace {
 using nlohmann::json;
 namespace fs = std::filesystem;
 
-constexpr int format_version = 1;
+constexpr int oldest_version = 1, newest_version = 2; // they differ in text to speech alone
 constexpr std::uintmax_t hashed_on_load = 64u << 20;  // bytes; hashing gigabytes would take longer than loading them
 const std::array required_stages = {
     "front_end",       "w2v_bert",          "semantic_encoder",   "semantic_quantizer", "acoustic_encoder",
@@ -53,9 +53,10 @@ Stage stage_of(const json &values, const json &files, const fs::path &folder) {
 }
 
 Bundle parse(const json &manifest, const fs::path &folder, bool verify) {
-    if (manifest.at("format") != "m8d-bundle" || manifest.at("format_version") != format_version)
-        fail(M8D_BAD_BUNDLE, folder, " is of format ", manifest.at("format"), " version ",
-             manifest.at("format_version"), ", expected m8d-bundle version ", format_version, ". Rebuild it.");
+    const int version = manifest.at("format_version");
+    if (manifest.at("format") != "m8d-bundle" || version < oldest_version || version > newest_version)
+        fail(M8D_BAD_BUNDLE, folder, " is of format ", manifest.at("format"), " version ", version,
+             ", expected m8d-bundle version ", oldest_version, " to ", newest_version, ". Rebuild it.");
     for (const auto &[name, record] : manifest.at("files").items()) check_file(folder, name, record, verify);
     Bundle bundle;
     bundle.name = manifest.at("name");

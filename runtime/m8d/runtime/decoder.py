@@ -121,6 +121,7 @@ class Decoder:
             context = Context(
                 prefix=sampler.array(prompt.acoustic_codes[:, : codes.shape[1]]),
                 condition=fixed["condition"],
+                positions=sampler.arrays.arange(semantic.shape[1]),
                 free_condition=fixed["condition"][:, len(prompt.semantic_codes) :],
                 scales=fixed["scales"],
             )

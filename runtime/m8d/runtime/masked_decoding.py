@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,14 +41,26 @@ class Context:
     Attributes:
         prefix: `(P, L)` int64, codes of the rows before the target (a row of K + 1 holds no code).
         condition: `(1, P + T, H)` float32, for prefix and target.
-        free_condition: `(1, T, H)` float32, what the guidance pass sees for the target rows.
+        positions: `(P + T,)` int64, the RoPE position of each row.
+        free_condition: `(1, T, H)` float32, what the guidance pass sees for the target rows; their positions count
+            from 0.
         scales: `(steps, M, H)` float32, the norm scales of each step.
     """
 
     prefix: Array
     condition: Array
+    positions: Array
     free_condition: Array
     scales: Array
+
+
+class Part(NamedTuple):
+    """A sequence of a backbone call: codes `(S, L)`, condition `(1, S, H)`, positions `(S,)` and rows wanted `(R,)`."""
+
+    codes: Array
+    condition: Array
+    positions: Array
+    rows: Array
 
 
 class MaskedModel:
@@ -65,16 +77,18 @@ class MaskedModel:
     def hidden(self, codes: Array, context: Context, step: int, rows: Array) -> Array:
         """Hidden states `(1, R, H)` at target frames `rows (R,)`, given target codes `(T, L)`."""
         sequence = self.arrays.concatenate([context.prefix, codes])
-        return self._forward([(sequence, context.condition, rows + len(context.prefix))], context.scales[step])[0]
+        part = Part(sequence, context.condition, context.positions, rows + len(context.prefix))
+        return self._forward([part], context.scales[step])[0]
 
     def guided_hidden(self, codes: Array, context: Context, step: int, rows: Array, sampling: LayerSampling) -> Array:
         """The same with classifier-free guidance; its deviation needs every target frame, so all are computed."""
         sequence = self.arrays.concatenate([context.prefix, codes])
         every = self.arrays.arange(len(codes))
-        conditional, unconditional = self._forward(
-            [(sequence, context.condition, every + len(context.prefix)), (codes, context.free_condition, every)],
-            context.scales[step],
-        )
+        parts = [
+            Part(sequence, context.condition, context.positions, every + len(context.prefix)),
+            Part(codes, context.free_condition, every, every),
+        ]
+        conditional, unconditional = self._forward(parts, context.scales[step])
         guided = self.guidance.run(
             {
                 "conditional": conditional,
@@ -85,19 +99,19 @@ class MaskedModel:
         )["guided"]
         return guided[:, rows]
 
-    def _forward(self, parts: list[tuple[Array, Array, Array]], scales: Array) -> list[Array]:
-        """One backbone call over sequences that do not see each other: (codes, condition, rows wanted) of each."""
-        arrays, lengths = self.arrays, [len(codes) for codes, _, _ in parts]
+    def _forward(self, parts: list[Part], scales: Array) -> list[Array]:
+        """One backbone call over sequences that do not see each other."""
+        arrays, lengths = self.arrays, [len(part.codes) for part in parts]
         offsets = [sum(lengths[:i]) for i in range(len(parts))]
-        ends = np.cumsum([len(rows) for _, _, rows in parts])[:-1].tolist()
+        ends = np.cumsum([len(part.rows) for part in parts])[:-1].tolist()
         hidden = self.backbone.run(
             {
-                "codes": arrays.concatenate([codes for codes, _, _ in parts])[None],
-                "condition": arrays.concatenate([condition for _, condition, _ in parts], axis=1),
+                "codes": arrays.concatenate([part.codes for part in parts])[None],
+                "condition": arrays.concatenate([part.condition for part in parts], axis=1),
                 "scales": scales[None],
-                "positions": arrays.concatenate([arrays.arange(n) for n in lengths])[None],
+                "positions": arrays.concatenate([part.positions for part in parts])[None],
                 "segments": arrays.concatenate([arrays.full(n, i, np.int64) for i, n in enumerate(lengths)])[None],
-                "rows": arrays.concatenate([r + start for (_, _, r), start in zip(parts, offsets, strict=True)])[None],
+                "rows": arrays.concatenate([p.rows + start for p, start in zip(parts, offsets, strict=True)])[None],
             }
         )["hidden"]
         return arrays.split(hidden, ends, axis=1)

@@ -31,6 +31,7 @@ MIN_PIECE_FRAMES = 25  # 0.5 s
 MAX_STRETCH = 4  # a duration that is asked for may be this many times slower than MAX_PACE
 SHORT_SECONDS = 2  # any text may be given that much
 SHOWN_CHARACTERS = 40  # of a text in an error
+LEAD_FRAMES = 6  # of silence before the first phone, as recordings have it; where durations say what is when
 FADE_SECONDS = 0.01  # at the ends of a piece, so that joins do not click
 
 
@@ -206,7 +207,8 @@ class Speaker:
     ) -> np.ndarray:
         """T2S: `frames` semantic codes `(T,)` that say `phone_ids (V,)` as `prompt` goes on.
 
-        The sequence is phones, prompt, target. The guidance pass sees the target alone, without phones.
+        The sequence is phones, prompt, target. The guidance pass sees the target alone, without phones. Where the model
+        knows how long phones last, each is at the position of the frame in its middle, and the frames count from 0.
         """
         phones = np.concatenate([prompt.phone_ids, phone_ids])
         spoken = prompt.voice.semantic_codes
@@ -228,10 +230,18 @@ class Speaker:
                 "t2s_condition", {"phone_ids": sampler.array(phones[None]), "t": sampler.array(t)}
             )
             width = fixed["condition"].shape[-1]
+            positions = np.arange(rows)
+            if "durations" in fixed:
+                durations = sampler.host(fixed["durations"])[0]
+                before = len(prompt.phone_ids)
+                heard = phone_positions(durations[:before], len(spoken))
+                placed = len(spoken) + phone_positions(durations[before:], frames, LEAD_FRAMES)
+                positions = np.concatenate([heard, placed, np.arange(len(spoken) + frames)])
             free = sampler.arrays.zeros((1, len(spoken) + frames, width), np.float32)
             context = Context(
                 prefix=sampler.array(prefix),
                 condition=sampler.arrays.concatenate([fixed["condition"], free], axis=1),
+                positions=sampler.array(positions),
                 free_condition=free[:, len(spoken) :],
                 scales=fixed["scales"],
             )
@@ -239,6 +249,14 @@ class Speaker:
             start = np.full((frames, 1), codes, np.int64)
             noise = NoiseStream(seed, STAGE_T2S, 0)
             return LayerDecoding(model, context, start, 0, noise, sampling, sampler).run(progress)[:, 0]
+
+
+def phone_positions(durations: np.ndarray, frames: int, lead: int = 0) -> np.ndarray:
+    """`durations (V,)` of phones → int64 `(V,)`, the frames in their middles when all of them fill `frames` frames, but
+    for a silence of `lead` frames, and of a quarter at most, before the first."""
+    lead = min(lead, frames // 4)
+    ends = np.cumsum(durations)
+    return lead + ((ends - durations / 2) * ((frames - lead) / ends[-1])).astype(np.int64)
 
 
 def total_steps(script: tuple[Piece, ...], options: SpeakingOptions, sampling: SamplingOptions) -> int:
