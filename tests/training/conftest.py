@@ -31,7 +31,7 @@ TINY = ModelConfig(
                                            vocos_dim=24, vocos_intermediate_dim=32, vocos_num_layers=1),
     s2a_1layer=S2AConfig(1, 24, 1, 2, codebook_size=24, cond_codebook_size=16),
     s2a_full=S2AConfig(2, 24, 1, 2, codebook_size=24, cond_codebook_size=16),
-    t2s=T2SConfig(24, 2, 2, cond_codebook_size=16, num_phones=40),
+    t2s=T2SConfig(24, 2, 2, cond_codebook_size=16, num_phones=40, duration_width=8),
 )  # fmt: skip
 PITCHES = {"aa": 220.0, "iy": 700.0, "s": 2500.0}  # Hz
 

@@ -99,6 +99,28 @@ def test_frozen_codes_are_those_of_the_averaged_encoder(trained, tmp_path, freez
     assert any(not torch.equal(states[1]["modules"][key], states[2]["modules"][key]) for key in moved)
 
 
+def test_phones_are_placed_where_they_are_heard(trained):
+    """Of an utterance and of its prompt, whose frames come first."""
+    trainer, chance = trained._t2s(), np.random.default_rng(0)
+    items = [trainer.item(trainer.train, i, chance) for i in range(len(trainer.train.codes)) for _ in range(4)]
+    assert {item.prompt == (0, 0) for item in items if len(item.phones)} == {True, False}
+    for item in items:
+        assert torch.equal(item.spoken[item.middles], torch.arange(len(item.phones)))
+        before, prompt = item.prompt
+        assert (item.middles[:before] < prompt).all()
+        assert (item.middles[before:] >= prompt).all()
+
+
+def test_bfloat16_is_nearly_the_same_step(trained, tmp_path):
+    losses = {}
+    for bfloat16 in (False, True):
+        torch.manual_seed(0)
+        options = dataclasses.replace(trained.options, bfloat16=bfloat16)
+        losses[bfloat16] = Loop(trained._t2s(), tmp_path / str(bfloat16), options).take_step()["loss"]
+    assert losses[True] != losses[False]
+    assert losses[True] == pytest.approx(losses[False], rel=0.02)
+
+
 def test_package_is_a_valid_checkpoint(trained, tmp_path):
     assert trained.package(tmp_path / "checkpoint") == []
     checkpoint = Checkpoint(tmp_path / "checkpoint")

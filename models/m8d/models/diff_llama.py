@@ -52,9 +52,12 @@ class Attention(nn.Module):
         """`query_rows (B, R, H)` attend to `rows (B, S, H)`; `bias (B, 1, R, S)` is added to the scores."""
         query = query_rotation.apply(self.split(self.q_proj(query_rows) * self.head_size**-0.5))
         key = rotation.apply(self.split(self.k_proj(rows)))
-        weights = (query @ key.transpose(2, 3) + bias).softmax(-1)
-        mixed = (weights @ self.split(self.v_proj(rows))).transpose(1, 2)
-        return self.o_proj(mixed.reshape(query_rows.shape))
+        value = self.split(self.v_proj(rows))
+        if self.training:  # fused, which no exported graph is
+            mixed = F.scaled_dot_product_attention(query, key, value, bias.to(query.dtype), scale=1.0)
+        else:
+            mixed = (query @ key.transpose(2, 3) + bias).softmax(-1) @ value
+        return self.o_proj(mixed.transpose(1, 2).reshape(query_rows.shape))
 
 
 class Rotation:

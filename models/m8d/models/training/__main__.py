@@ -23,8 +23,13 @@ Threads = Annotated[int, typer.Option(help="CPU threads.")]
 DecayFrom = Annotated[
     int | None, typer.Option(help="Step from which the learning rate falls: the last third of the training.")
 ]
+HalfLife = Annotated[int, typer.Option(help="Steps in which the falling learning rate halves.")]
+Bfloat16 = Annotated[
+    bool, typer.Option("--bfloat16", help="Multiply in bfloat16: half the time where the processor has it.")
+]
 DEFAULT_WORK = Path("work/training")
 NEVER = sys.maxsize  # as a step
+HALF_LIFE = 2500  # steps
 MINUTES = {"features": 60.0, "latents": 25.0, "codec": 180.0, "s2a_1layer": 120.0, "s2a_full": 120.0, "t2s": 60.0}
 
 
@@ -35,6 +40,8 @@ def run_steps(
     decay_from: int | None = None,
     freeze_codebooks_at: int = NEVER,
     freeze_at: int = NEVER,
+    half_life: int = HALF_LIFE,
+    bfloat16: bool = False,
 ) -> None:
     import torch
 
@@ -43,7 +50,8 @@ def run_steps(
     from m8d.models.training.recipe import Recipe
 
     torch.set_num_threads(threads)
-    recipe = Recipe(work, options=LoopOptions(decay_from=decay_from), freezing=Freezing(freeze_codebooks_at, freeze_at))
+    options = LoopOptions(decay_from=decay_from, half_life=half_life, bfloat16=bfloat16)
+    recipe = Recipe(work, options=options, freezing=Freezing(freeze_codebooks_at, freeze_at))
     for step, budget in minutes.items():
         typer.echo(f"{step}: until {budget:g} minutes")
         recipe.train(step, budget)
@@ -103,10 +111,13 @@ def s2a(
     coarse_minutes: Minutes = MINUTES["s2a_1layer"],
     fine_minutes: Minutes = MINUTES["s2a_full"],
     decay_from: DecayFrom = None,
+    half_life: HalfLife = HALF_LIFE,
+    bfloat16: Bfloat16 = False,
     threads: Threads = 1,
 ) -> None:
     """Train the 1-layer and the full S2A model on the codes of the encoders as they are."""
-    run_steps(work, {"s2a_1layer": coarse_minutes, "s2a_full": fine_minutes}, threads, decay_from)
+    minutes = {"s2a_1layer": coarse_minutes, "s2a_full": fine_minutes}
+    run_steps(work, minutes, threads, decay_from, half_life=half_life, bfloat16=bfloat16)
 
 
 @app.command()
@@ -114,10 +125,12 @@ def t2s(
     work: Work = DEFAULT_WORK,
     minutes: Minutes = MINUTES["t2s"],
     decay_from: DecayFrom = None,
+    half_life: HalfLife = HALF_LIFE,
+    bfloat16: Bfloat16 = False,
     threads: Threads = 1,
 ) -> None:
     """Train T2S."""
-    run_steps(work, {"t2s": minutes}, threads, decay_from)
+    run_steps(work, {"t2s": minutes}, threads, decay_from, half_life=half_life, bfloat16=bfloat16)
 
 
 @app.command("all")

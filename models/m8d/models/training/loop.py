@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 SAVE_EVERY = 60.0  # s
 LOG_EVERY = 50  # steps
-HALF_LIFE = 2500  # steps, of a decaying learning rate
 
 
 @dataclass(frozen=True)
@@ -31,13 +30,15 @@ class LoopOptions:
     seed: int = 0
     learning_rate: float = 1e-3
     warmup: int = 300  # steps
-    decay_from: int | None = None  # step from which the learning rate halves every `HALF_LIFE` steps
+    decay_from: int | None = None  # step from which the learning rate halves every `half_life` steps
+    half_life: int = 2500  # steps
     average: float = 0.999  # decay of the weights' moving average
     evaluate_every: float = 240.0  # s of training
+    bfloat16: bool = False  # products in bfloat16, on processors that have it
 
     def rate_at(self, step: int) -> float:
         decay = 0 if self.decay_from is None else max(0, step - self.decay_from)
-        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * 0.5 ** (decay / HALF_LIFE)
+        return self.learning_rate * min(1.0, (step + 1) / self.warmup) * 0.5 ** (decay / self.half_life)
 
 
 class Trainer(ABC):
@@ -137,7 +138,8 @@ class Loop:
         torch.manual_seed(int(chance.integers(2**31)))
         for group in self.optimizer.param_groups:
             group["lr"] = options.rate_at(self.step)
-        loss, values = self.trainer.loss(self.step, chance)
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.bfloat16):
+            loss, values = self.trainer.loss(self.step, chance)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.trainer.modules.parameters(), 1.0)

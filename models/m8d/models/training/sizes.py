@@ -32,10 +32,10 @@ SMALL = ModelConfig(
     ),
     s2a_1layer=S2AConfig(1, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
     s2a_full=S2AConfig(QUANTIZERS, 160, 5, 4, ACOUSTIC_CODES, SEMANTIC_CODES),
-    t2s=T2SConfig(160, 4, 4, SEMANTIC_CODES, 64),
+    t2s=T2SConfig(160, 6, 4, SEMANTIC_CODES, 64, duration_width=64),
     # A small model is surer of its likeliest codes than of the rest: heat costs words, and guidance beyond the text's.
     sampling={"coarse_steps": 5, "fine_steps": [3, 1, 1], "fine_guidance": 0.0, "temperature": 0.2,
               "top_k_ratio": 0.01},
-    speaking={"steps": 40, "guidance": 0.75, "temperature": 0.1, "s2a_coarse_steps": 5, "s2a_fine_steps": [3, 1, 1],
+    speaking={"steps": 16, "guidance": 0.75, "temperature": 0.1, "s2a_coarse_steps": 5, "s2a_fine_steps": [3, 1, 1],
               "s2a_coarse_guidance": 0.0, "s2a_fine_guidance": 0.0},
 )  # fmt: skip
