@@ -154,8 +154,8 @@ def embedding(
 
 def quality(
     bundles: Bundles,
-    speech: Annotated[Path, typer.Option(help="Folder of `python -m m8d.models.training corpus`.")],
-    split: Annotated[str, typer.Option(help="Its split: seen or unseen speakers.")] = "unseen",
+    speech: Annotated[Path, typer.Option(help="Folder of `python -m m8d.models.training corpus`, or of `recordings`.")],
+    split: Annotated[str, typer.Option(help="Its split: seen or unseen speakers, or real recordings.")] = "unseen",
     count: Annotated[int, typer.Option(help="Clips to judge.")] = 24,
     schedules: Annotated[list[str] | None, typer.Option("--quality", help="Schedules to convert with.")] = None,
     whisper: Annotated[Path | None, typer.Option(help="CTranslate2 folder of the recogniser.")] = None,
@@ -168,6 +168,15 @@ def quality(
 
     names = tuple(schedules or ("default", "fast", "turbo"))
     _finish(measure(_open(bundles), speech, split, count, names, Judges(whisper), threads), output)
+
+
+def recordings(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder to make, for `quality --split real`.")],
+) -> None:
+    """Gather real recordings from Debian packages."""
+    from m8d.benchmarks.recordings import make_recordings
+
+    typer.echo(f"wrote {make_recordings(output)} recordings to {output}")
 
 
 def spectrograms(
@@ -232,6 +241,7 @@ COMMANDS = (
     long,
     embedding,
     quality,
+    recordings,
     spectrograms,
     project,
     gpu_check,

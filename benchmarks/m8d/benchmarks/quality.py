@@ -43,8 +43,8 @@ class Clip:
 def read_clips(folder: Path, split: str, count: int) -> list[Clip]:
     """The first `count` clips of a split, speakers taking turns.
 
-    `folder` is as `python -m m8d.models.training corpus` makes it: `index.jsonl` with `id`, `split`, `speaker`, `text`
-    on each line, and `wav/ID.wav`.
+    `folder` is as `python -m m8d.models.training corpus` or `make_recordings` makes it: `index.jsonl` with `id`,
+    `split`, `speaker`, `text` on each line, and `wav/ID.wav`.
 
     Raises:
         InputError: there is no such folder or split, or it has one speaker only.
